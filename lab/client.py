@@ -1,0 +1,302 @@
+#!/usr/bin/env python3
+"""
+The outside client: students at a bounded rate, a journal, and a verdict.
+
+Stands outside the cluster and knows only the public address. Every student logs in to the course
+site and sends numbered answers and uploads, each once and never again. What the site acknowledged
+is on disk in the journal before the next request is sent; afterwards everything is asked back.
+
+Exit code 0: every acknowledged record is there, once, unchanged. 1: it is not, or more requests
+failed than --max-failed allows. 2: the site could not be asked.
+"""
+
+import argparse
+import hashlib
+import http.client
+import json
+import os
+import sys
+import threading
+import time
+import urllib.parse
+from pathlib import Path
+
+if __package__:
+    from . import plot, verdict
+else:  # run by path, inside the network namespace of the public network
+    import plot
+    import verdict
+
+# An answer that takes longer counts as failed: a student would have reloaded the page.
+PATIENCE = 15
+
+
+# Apache closes an idle connection after 5 s (KeepAliveTimeout); a browser opens a new one as well.
+IDLE = 3
+
+
+class Refused(Exception):
+    """The site answered, but not with an acknowledgement."""
+
+
+class Unreachable(Exception):
+    """The site could not be asked what it holds."""
+
+
+class Journal:
+    """JSON lines; an acknowledgement is on disk when `note` returns."""
+
+    def __init__(self, path):
+        self.entries = []
+        self._lock = threading.Lock()
+        self._file = Path(path).open("a", encoding="utf-8")
+
+    def note(self, event, record, **details):
+        """Append ``event`` for ``record`` with the time on the clock that never jumps."""
+        with self._lock:
+            entry = {"event": event, "time": time.monotonic(), **record, **details}
+            self.entries.append(entry)
+            self._file.write(json.dumps(entry) + "\n")
+            self._file.flush()
+            if event == "acknowledged":
+                os.fsync(self._file.fileno())
+
+
+class Site:
+    """One browser: a connection kept alive and a session cookie."""
+
+    def __init__(self, url, patience=PATIENCE):
+        parts = urllib.parse.urlsplit(url)
+        self._make = lambda: http.client.HTTPConnection(parts.netloc, timeout=patience)
+        self._base = parts.path.rstrip("/")
+        self._connection, self._cookie, self._used = None, None, 0
+
+    def request(self, method, path, body=None, kind="application/x-www-form-urlencoded"):
+        """Return the decoded JSON answer; raises Refused, OSError or HTTPException."""
+        headers = {"Content-Type": kind} if body is not None else {}
+        if self._cookie:
+            headers["Cookie"] = self._cookie
+        if time.monotonic() - self._used > IDLE:
+            self.close()
+        self._connection = self._connection or self._make()
+        try:
+            self._connection.request(method, self._base + path, body, headers)
+            answer = self._connection.getresponse()
+            text = answer.read()
+        except (OSError, http.client.HTTPException):
+            self.close()
+            raise
+        self._used = time.monotonic()
+        for cookie in answer.headers.get_all("Set-Cookie", []):
+            self._cookie = cookie.split(";")[0]
+        if answer.status != 200:
+            raise Refused(f"{answer.status} {text[:200].decode(errors='replace')}")
+        try:
+            return json.loads(text)
+        except ValueError as error:
+            raise Refused(f"not JSON: {text[:200]!r}") from error
+
+    def close(self):
+        """Forget the connection, not the session."""
+        if self._connection:
+            self._connection.close()
+        self._connection = None
+
+    def login(self, user):
+        """Log in as ``user``."""
+        form = urllib.parse.urlencode({"user": user, "password": user})
+        self._expect(self.request("POST", "/login.php", form))
+
+    def answer(self, client, number, text):
+        """Send one quiz answer."""
+        form = urllib.parse.urlencode({"client": client, "number": number, "text": text})
+        self._expect(self.request("POST", "/answer.php", form))
+
+    def upload(self, client, number, content, sha256):
+        """Send one file."""
+        fields = {"client": client, "number": str(number), "sha256": sha256}
+        body, kind = multipart(fields, f"work-{number}.bin", content)
+        self._expect(self.request("POST", "/upload.php", body, kind))
+
+    def records(self, client):
+        """Return everything the site holds of ``client``, as `verdict.verdict` wants it."""
+        query = "?" + urllib.parse.urlencode({"client": client})
+        for row in self.request("GET", "/answers.php" + query):
+            yield record("answer", client, int(row["number"]), digest(row["text"].encode()))
+        for row in self.request("GET", "/files.php" + query):
+            yield record("upload", client, int(row["number"]), row["sha256"])
+
+    @staticmethod
+    def _expect(reply):
+        if not (isinstance(reply, dict) and reply.get("ok") is True):
+            raise Refused(json.dumps(reply)[:200])
+
+
+def digest(content):
+    """Return the SHA-256 of ``content`` in hex."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def record(kind, client, number, sha256):
+    """Return the identity and content of one record."""
+    return {"kind": kind, "client": client, "number": number, "sha256": sha256}
+
+
+def multipart(fields, name, content):
+    """Return the body and content type of a form with ``fields`` and one ``file``."""
+    boundary = "x" + digest(content)[:40]
+    head = "".join(
+        f'--{boundary}\r\nContent-Disposition: form-data; name="{key}"\r\n\r\n{value}\r\n'
+        for key, value in fields.items()
+    )
+    head += (
+        f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n'
+        "Content-Type: application/octet-stream\r\n\r\n"
+    )
+    body = head.encode() + content + f"\r\n--{boundary}--\r\n".encode()
+    return body, f"multipart/form-data; boundary={boundary}"
+
+
+class Student(threading.Thread):
+    """Sends a record every ``interval`` seconds; every ``upload_every``-th is a file."""
+
+    def __init__(self, options, journal, index, end):
+        super().__init__(name=f"student{index}", daemon=True)
+        self.options, self.journal, self.end = options, journal, end
+        self.client = f"{options.run}-{index}"
+        self.interval = options.students / options.rate
+        self.delay = index / options.rate
+        self.site, self.logged_in = Site(options.url, options.patience), False
+
+    def run(self):
+        """Keep the pace, but never send faster to make up for a stall."""
+        due, number = time.monotonic() + self.delay, 0
+        while due < self.end:
+            time.sleep(max(0, due - time.monotonic()))
+            number += 1
+            self.send(number)
+            due = max(due + self.interval, time.monotonic())
+
+    def send(self, number):
+        """Send record ``number`` once and note what became of it."""
+        upload = number % self.options.upload_every == 0
+        content = payload(self.client, number, self.options.upload_size if upload else 0)
+        kind = "upload" if upload else "answer"
+        item = record(kind, self.client, number, digest(content))
+        try:
+            if not self.logged_in:
+                self.site.login(self.name)
+                self.logged_in = True
+            self.journal.note("sent", item)
+            started = time.monotonic()
+            if upload:
+                self.site.upload(self.client, number, content, item["sha256"])
+            else:
+                self.site.answer(self.client, number, content.decode())
+        except (OSError, http.client.HTTPException, Refused) as error:
+            self.logged_in = self.logged_in and not str(error).startswith(("401", "403"))
+            self.journal.note("failed", item, error=f"{type(error).__name__}: {error}")
+        else:
+            took = round(time.monotonic() - started, 4)
+            self.journal.note("acknowledged", item, seconds=took)
+
+
+def payload(client, number, size):
+    """Return content nobody else sends: text for an answer (size 0), else ``size`` bytes."""
+    text = f'answer {number} of {client}: ½ < 1 & it\'s "so"'.encode()
+    if not size:
+        return text
+    block = hashlib.sha256(text).digest()
+    return (block * (size // len(block) + 1))[:size]
+
+
+def play(options, journal):
+    """Let the students play for ``options.duration`` seconds, with a line of progress."""
+    end = time.monotonic() + options.duration
+    students = [Student(options, journal, index, end) for index in range(1, options.students + 1)]
+    for student in students:
+        student.start()
+    while any(student.is_alive() for student in students):
+        time.sleep(0.5)
+        if sys.stderr.isatty():
+            print(f"\r{verdict.sparkline(journal.entries)[-70:]:70}", end="", file=sys.stderr)
+
+
+def ask_back(options, clients):
+    """Return all records held of ``clients``; keeps asking for ``options.wait`` seconds."""
+    end, held = time.monotonic() + options.wait, []
+    site = Site(options.url, options.patience)
+    for client in sorted(clients):
+        while True:
+            try:
+                site.login("student1")
+                held += list(site.records(client))
+                break
+            except (OSError, http.client.HTTPException, Refused) as error:
+                if time.monotonic() > end:
+                    raise Unreachable(f"the site could not be asked: {error}") from error
+                time.sleep(0.5)
+    return held
+
+
+def parse(argv):
+    """Return the options."""
+    parser = argparse.ArgumentParser(prog="client", description=__doc__.split("\n\n")[0])
+    parser.add_argument("--url", default="http://203.0.113.10", help="the public address")
+    parser.add_argument("--students", type=int, default=8, help="browsers at the same time")
+    parser.add_argument("--rate", type=float, default=20, help="requests a second, all together")
+    parser.add_argument("--duration", type=float, default=30, help="seconds")
+    parser.add_argument("--upload-every", type=int, default=5, help="every n-th is a file")
+    parser.add_argument("--upload-size", type=int, default=20000, help="bytes")
+    parser.add_argument("--patience", type=float, default=PATIENCE, help="seconds for an answer")
+    parser.add_argument(
+        "--wait", type=float, default=60, help="seconds to reach the site at the end"
+    )
+    parser.add_argument("--max-failed", type=int, help="more failed requests than this: exit 1")
+    parser.add_argument("--run", default=f"run{int(time.time())}", help="name of this run")
+    parser.add_argument("--folder", default=".", help="where journal, plot and verdict go")
+    return parser.parse_args(argv)
+
+
+def main(argv=None):
+    """Play, ask back, judge; return the exit code."""
+    options = parse(argv)
+    folder = Path(options.folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    journal = Journal(folder / f"{options.run}.jsonl")
+    try:
+        play(options, journal)
+    except KeyboardInterrupt:
+        print("\nstopped early; judging what was sent", file=sys.stderr)
+    entries = list(journal.entries)
+    try:
+        held = ask_back(options, {entry["client"] for entry in entries})
+    except Unreachable as error:
+        print(f"no verdict: {error}; the journal stays in {folder}", file=sys.stderr)
+        return 2
+    result = verdict.verdict(entries, held)
+    report(folder / options.run, entries, result)
+    many = options.max_failed is not None and result["failed"] > options.max_failed
+    return 0 if result["ok"] and not many else 1
+
+
+def report(stem, entries, result):
+    """Write verdict and plot beside the journal and print the summary."""
+    start = entries[0]["time"] if entries else 0
+    gap = {
+        key: value - (0 if key == "seconds" else start)
+        for key, value in result["longest_gap"].items()
+    }
+    picture = plot.svg(verdict.per_second(entries), stem.name, gap)
+    stem.with_suffix(".svg").write_text(picture, encoding="utf-8")
+    stem.with_suffix(".json").write_text(json.dumps(result, indent=1), encoding="utf-8")
+    errors = [entry["error"] for entry in entries if entry["event"] == "failed"]
+    print(f"\n{verdict.sparkline(entries)}")
+    for error in dict.fromkeys(errors[:3]):
+        print(f"error: {error}")
+    print("\n".join(verdict.summary(result)))
+    print(f"journal, verdict and plot: {stem}.jsonl .json .svg")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
