@@ -1,0 +1,91 @@
+"""
+The director's two addresses: public and gateway, on one balancer, both or none (I3).
+
+IPVS rewrites on the way in and expects the answers back, so the real servers' gateway must be
+where the public address is. The IPVS table is on both balancers all the time and is not part of
+what moves; nor is any data, so a standby is ready as soon as it runs.
+"""
+
+from salt.exceptions import CommandExecutionError
+
+RESOURCE = "director"
+
+
+def _cluster():
+    return __pillar__["cluster"]
+
+
+def _addresses():
+    """Return the addresses that move, the public one first."""
+    return __utils__["topology.floating"](_cluster(), __grains__["id"], RESOURCE)
+
+
+def activate(epoch, deadline, mirrored=False):
+    """
+    Hold both addresses and the default route, and announce them; safe to repeat.
+
+    epoch: the record's epoch; deadline: unix seconds after which nothing may be done any more;
+    mirrored: accepted as every resource does, without meaning here. Raises CommandExecutionError,
+    with neither address left, if the claim is refused or anything fails.
+
+    CLI Example::
+
+        salt lb1 director.activate 3 1767225600
+    """
+    __salt__["claim.take"](RESOURCE, epoch, deadline)
+    # A balancer without its table would take the site's traffic and answer none of it.
+    __salt__["ipvs.restore"]()
+    gateway = _cluster()["networks"]["public"].get("gateway")
+    __salt__["address.present_all"](_addresses(), gateway=gateway)
+    return status()
+
+
+def deactivate(epoch, deadline):
+    """
+    Give up both addresses; safe to repeat.
+
+    epoch: the record's epoch; deadline: unix seconds. Raises CommandExecutionError if the claim is
+    refused or an address could not be removed.
+
+    CLI Example::
+
+        salt lb1 director.deactivate 4 1767225600
+    """
+    __salt__["claim.take"](RESOURCE, epoch, deadline)
+    __salt__["address.absent_all"](_addresses())
+    return status()
+
+
+def status():
+    """
+    Return what this balancer holds: active, epoch, mirror, addresses, table, reason.
+
+    active is None when the addresses cannot be read or only one of them is here (I3 broken).
+    mirror is always True: the director keeps nothing that a standby would lack.
+
+    CLI Example::
+
+        salt lb1 director.status
+    """
+    wanted = [entry["address"] for entry in _addresses()]
+    try:
+        here = {entry["address"] for entry in __salt__["address.list"]()}
+    except CommandExecutionError as err:
+        return _answer(None, [], f"the addresses cannot be read: {err}")
+    held = [address for address in wanted if address in here]
+    if len(held) == len(wanted):
+        return _answer(True, held, "holds the public and the gateway address")
+    if held:
+        return _answer(None, held, f"holds only {held[0]}: both addresses belong together")
+    return _answer(False, held, "holds neither address")
+
+
+def _answer(active, held, reason):
+    return {
+        "active": active,
+        "epoch": __salt__["claim.seen"](RESOURCE),
+        "mirror": True,
+        "addresses": held,
+        "table": __salt__["ipvs.loaded"](),
+        "reason": reason,
+    }
