@@ -1,4 +1,4 @@
-"""Load one of the project's Salt modules as a fresh object with its dunders set, without a Salt loader."""
+"""Load one of the project's Salt modules as a fresh object with its dunders, without a loader."""
 
 import importlib.util
 from pathlib import Path
