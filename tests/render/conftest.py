@@ -1,0 +1,88 @@
+"""Every role's highstate, compiled and written inside a copy of a VM's root file system."""
+
+import functools
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests import trees
+from tests.guest import Guest
+from tests.loading import load
+
+APPLY = Path(__file__).with_name("apply.py").read_text()
+topology = load("_utils/topology.py")
+
+
+def cases():
+    """Return (pillar, VM): the first VM of every role under every pillar, all under the default."""
+    for overlay in [*trees.overlays(), "nasty"]:
+        cluster = trees.cluster("default" if overlay == "nasty" else overlay)
+        for vm in topology.vms(cluster):
+            first = topology.vms(cluster, vm["role"])[0]["name"]
+            if overlay == "default" or vm["name"] == first:
+                yield overlay, vm["name"]
+
+
+class Rendered:
+    """What one VM's highstate wrote: ``errors``, ``low`` chunks, ``results``, and the guest."""
+
+    def __init__(self, guest, cluster, vm):
+        self.guest, self.cluster, self.vm = guest, cluster, vm
+        self.role = topology.vm(cluster, vm)["role"]
+        answer = self.apply()
+        self.errors, self.low = answer["errors"], answer["low"]
+        self.results, self.secrets = answer["results"], answer.get("secrets", {})
+
+    def apply(self):
+        """Write the files (once more) and return what apply.py says."""
+        done = self.guest.run("/opt/salt/bin/python3", "-", self.vm, stdin=APPLY, timeout=300)
+        assert done.returncode == 0, done.stderr[-4000:]
+        return json.loads(done.stdout)
+
+    @property
+    def all_secrets(self):
+        """The secrets of the whole cluster, of which this VM may see its share only."""
+        return yaml.safe_load((self.guest.project / "pillar/secrets.sls").read_text())
+
+    @functools.cached_property
+    def files(self):
+        """The absolute paths of the regular files that the highstate wrote, sorted."""
+        names = {
+            chunk["name"]
+            for chunk in self.low
+            if chunk["state"] == "file" and chunk["fun"] in ("managed", "append", "blockreplace")
+        }
+        return sorted(name for name in names if self.guest.file(name).is_file())
+
+
+@pytest.fixture(scope="session")
+def rendered_by(tmp_path_factory, rootfs):
+    """A function (pillar, vm) -> Rendered; each pair is rendered once a session."""
+
+    @functools.cache
+    def tree(overlay):
+        nasty = overlay == "nasty"
+        folder = tmp_path_factory.mktemp(f"tree-{overlay}")
+        trees.tree(folder, "default" if nasty else overlay)
+        if nasty:
+            trees.make_nasty(folder)
+        return folder
+
+    @functools.cache
+    def render(overlay, vm):
+        cluster = trees.cluster("default" if overlay == "nasty" else overlay)
+        interfaces = {net["interface"] for net in topology.networks_of(cluster, vm)}
+        folder = tmp_path_factory.mktemp(f"{overlay}-{vm}")
+        root = rootfs(cluster["database"]["engine"])
+        guest = Guest(root, folder, tree(overlay), vm, sorted(interfaces))
+        return Rendered(guest, cluster, vm)
+
+    return render
+
+
+@pytest.fixture(params=list(cases()), ids=lambda case: f"{case[0]}-{case[1]}", scope="session")
+def rendered(request, rendered_by):
+    """One VM under one pillar."""
+    return rendered_by(*request.param)
