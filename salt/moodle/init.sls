@@ -1,0 +1,32 @@
+# The site is installed once, by the first web VM, as soon as its database and its files are there.
+{% if salt['topology.founder']('web') == grains.id %}
+include:
+  - web
+
+moodle-database-awaited:
+  awaited.true:
+    - name: the database answers at {{ pillar.cluster.addresses.database }} with Moodle's account
+    - function: moodle.database_answers
+    - deadline: 900
+    - unless:
+      - fun: moodle.recorded
+    - require:
+      - sls: web
+
+moodle-data-awaited:
+  awaited.true:
+    - name: moodledata is mounted from {{ pillar.cluster.addresses.files }}
+    - function: moodle.data_mounted
+    - deadline: 900
+    - unless:
+      - fun: moodle.recorded
+    - require:
+      - sls: web
+
+moodle-site-installed:
+  moodle.installed:
+    - name: {{ pillar.cluster.moodle.url }}
+    - require:
+      - awaited: moodle-database-awaited
+      - awaited: moodle-data-awaited
+{% endif %}

@@ -1,0 +1,36 @@
+# The Moodle source of the pillar, ready for the web VMs to fetch by rsync from this master.
+stage-packages-installed:
+  pkg.installed:
+    - pkgs: [git, rsync, xz-utils]
+
+stage-folder-present:
+  file.directory:
+    - name: /srv/stage/releases
+    - makedirs: True
+
+stage-source-present:
+  stage.present:
+    - name: /srv/stage
+    - source: {{ pillar.cluster.moodle.source | json }}
+    - require:
+      - pkg: stage-packages-installed
+      - file: stage-folder-present
+
+stage-daemon-configured:
+  file.managed:
+    - template: jinja
+    - names:
+      - /etc/stage.conf:
+        - source: salt://stage/files/stage.conf
+      - /etc/systemd/system/stage.service:
+        - source: salt://stage/files/stage.service
+
+stage-daemon-running:
+  service.running:
+    - name: stage
+    - enable: True
+    - require:
+      - pkg: stage-packages-installed
+      - file: stage-folder-present
+    - watch:
+      - file: stage-daemon-configured
