@@ -15,7 +15,7 @@ def __virtual__():
     return False, "the ipvs execution module is not available (ipvsadm missing)"
 
 
-def table_present(name, services):
+def table_present(name, services=None):
     """
     Make the kernel's table the declared one, and the boot file too.
 
@@ -25,9 +25,10 @@ def table_present(name, services):
     name
         The boot file, like /etc/ipvsadm.rules.
     services
-        The table, in the form of ``ipvs.services``.
+        The table, in the form of ``ipvs.services``; by default what the pillar declares.
     """
     ret = {"name": name, "changes": {}, "result": True, "comment": "the table is as declared"}
+    services = services or __salt__["ipvs.declared"]()
     try:
         saved = __salt__["ipvs.saved"](name)
         plan = __utils__["ipvs.plan"](services, __salt__["ipvs.services"](), saved or [])
