@@ -155,7 +155,7 @@ def tuning():
 
         salt web1 topology.tuning
     """
-    return _ask("tuning.tuning", __grains__["id"])
+    return __utils__["tuning.tuning"](vms(), __grains__["id"])
 
 
 def minion_config():

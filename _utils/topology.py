@@ -34,6 +34,29 @@ def present(entries):
     return {name: entry for name, entry in (entries or {}).items() if entry is not None}
 
 
+def settled(cluster):
+    """Return the cluster without what an overlay removed with ``null``."""
+    if not isinstance(cluster, dict):
+        return cluster
+    cluster = _without(cluster, ("servers", "networks", "sizes", "vms"))
+    if isinstance(cluster.get("vms"), dict):
+        cluster["vms"] = {
+            name: _without(entry, ("addresses", "interfaces"))
+            for name, entry in cluster["vms"].items()
+        }
+    cluster["moodle"] = _without(cluster.get("moodle"), ("source",))
+    return {key: value for key, value in cluster.items() if value is not None}
+
+
+def _without(entry, parts):
+    if not isinstance(entry, dict):
+        return entry
+    return {
+        key: present(value) if key in parts and isinstance(value, dict) else value
+        for key, value in entry.items()
+    }
+
+
 def vms(cluster, role=None):
     """Return every VM (of ``role``) in pillar order, sizes in bytes, interfaces resolved."""
     return [
@@ -209,6 +232,7 @@ def master_config(cluster, name=None):
         "reactor_refresh_interval": 86400,  # a cold reactor costs half a second
         "file_roots": {"base": [f"{TREE}/salt"]},
         "pillar_roots": {"base": [f"{TREE}/pillar"]},
+        "pillar_safe_render_error": False,  # the operator reads what is wrong; secrets are not here
         "module_dirs": [TREE],
         "pillar_dirs": [f"{TREE}/_pillar"],
         "ext_pillar": [{"cluster": {"secrets": f"{TREE}/pillar/secrets.sls"}}],

@@ -1,0 +1,112 @@
+"""
+The guard before every state run, and the door the secrets go through.
+
+Runs on the masters after cluster.sls and local.sls are merged. If anything is wrong with them or
+with the secrets it raises one exception that lists all of it: Salt puts its text into the pillar
+key ``_errors``, and every state function refuses to run while that key is there. Otherwise the VM
+gets its share of the secrets under ``secrets``.
+
+.. code-block:: yaml
+
+    ext_pillar:
+      - cluster:
+          secrets: /srv/cluster/pillar/secrets.sls
+"""
+
+import datetime
+import os
+import re
+
+import salt.loader
+from salt.exceptions import SaltException, SaltRenderError
+
+# Salt executes this file anew for every pillar it compiles, in the same namespace.
+_CACHE = globals().get("_CACHE", {})
+
+
+class WrongPillar(SaltException):
+    """Everything that is wrong with the pillar, one error a line."""
+
+
+def ext_pillar(minion_id, pillar, secrets, schema=None):
+    """
+    Return ``{"secrets": ...}`` for ``minion_id``; raises WrongPillar with every error found.
+
+    secrets: path of secrets.sls. schema: path of schema.yaml, by default beside it.
+    """
+    schema = schema or os.path.join(os.path.dirname(secrets), "schema.yaml")
+    cluster = __utils__["topology.settled"](pillar.get("cluster"))
+    given = _cached(secrets, _decrypted, {})
+    data = {"cluster": cluster} | given
+    found = _errors(data, _cached(schema, _plain, None), _stamp(secrets))
+    if not found and minion_id not in cluster["vms"]:
+        found = [{"path": "cluster.vms", "message": f"there is no VM named {minion_id!r}"}]
+    if found:
+        raise WrongPillar(text(found))
+    pillar["cluster"] = cluster  # what an overlay removed is gone for every reader
+    return {"secrets": __utils__["secret.share"](given["secrets"], cluster, minion_id)}
+
+
+def text(found):
+    """Return the errors as the operator reads them."""
+    lines = [f"{error['path']}: {error['message']}" for error in found]
+    return "\n".join([f"the pillar is wrong, nothing was changed ({len(found)} errors)", *lines])
+
+
+def errors(data, schema):
+    """Return every error in ``{"cluster", "secrets"}`` as ``[{path, message}]``, sorted by path."""
+    judged = __utils__["schema.validate"](data, schema)
+    cluster = judged["valid"].get("cluster") or {}
+    found = judged["errors"] + __utils__["check.errors"](cluster)
+    if judged["valid"].get("secrets"):
+        found += __utils__["secret.errors"](judged["valid"]["secrets"], cluster)
+    return sorted(found, key=lambda error: (error["path"], error["message"]))
+
+
+def _errors(data, schema, stamp):
+    # Every VM asks for the same answer at once; certificates run out, so a day's answer is old.
+    last = _CACHE.get("errors")
+    key = (data["cluster"], stamp, datetime.date.today())
+    if not last or last[0] != key:
+        _CACHE["errors"] = last = (key, errors(data, schema))
+    return last[1]
+
+
+def _stamp(path):
+    try:
+        stat = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return (stat.st_mtime_ns, stat.st_size, stat.st_ino)
+
+
+def _cached(path, load, missing):
+    stamp = _stamp(path)
+    if stamp is None:
+        return missing
+    if _CACHE.get(path, (None,))[0] != stamp:
+        with open(path, encoding="utf-8") as file:
+            _CACHE[path] = (stamp, load(path, file.read()))
+    return _CACHE[path][1]
+
+
+def _plain(path, content):
+    return _renderers()["yaml"](content)
+
+
+def _decrypted(path, content):
+    """Render secrets.sls; no part of its text may reach an exception, a log or a minion."""
+    try:
+        data = _renderers()["yaml"](content)
+        if "BEGIN PGP MESSAGE" in content:
+            data = _renderers()["gpg"](data)
+    except SaltRenderError as error:
+        line = re.search(r"line (\d+)", str(error))
+        where = f" near line {line[1]}" if line else ""
+        reason = "cannot be decrypted" if "decrypt" in str(error) else f"is not YAML{where}"
+        raise WrongPillar(f"{path} {reason}") from None
+    return {"secrets": data.get("secrets")} if isinstance(data, dict) else {}
+
+
+def _renderers():
+    return salt.loader.render(__opts__, __salt__)

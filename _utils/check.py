@@ -1,0 +1,434 @@
+"""
+What no schema can express: addresses inside networks, pairs over servers, votes, ports.
+
+``errors`` takes the cluster as ``schema.validate`` leaves it: every value that is there has the
+right form, and anything may be missing. Each rule is a generator of (path, message); a message
+says what is wrong and what would be right. Secrets: ``_utils/secret.py``.
+"""
+
+import ipaddress
+from urllib.parse import urlsplit
+
+ROLES = {"balancer": 2, "web": 2, "file": 2, "database": 2}
+EXACTLY = ("file", "database")
+# What a VM of the role needs with an idle service; below it comes the OOM killer.
+MEMORY_MB = {"balancer": 384, "web": 256, "file": 192, "database": 384, "witness": 160}
+TCP_PORTS = {
+    "balancer": {22: "ssh", 873: "rsync", 2379: "etcd", 2380: "etcd", 4505: "Salt", 4506: "Salt"},
+    "file": {22: "ssh", 111: "rpcbind", 2049: "NFS"},
+}
+UDP_PORTS = {53: "DNS", 68: "DHCP", 111: "rpcbind", 123: "NTP", 323: "chrony", 8848: "IPVS sync"}
+RESERVED_NAMES = ("localhost", "gateway", "files", "database")
+RESERVED_USERS = ("root", "mysql", "mariadb", "replication", "debian_sys_maint")
+RESERVED_SCHEMAS = ("mysql", "sys", "information_schema", "performance_schema")
+
+
+def errors(cluster):
+    """Return every error the cross-checks find, as ``[{"path", "message"}]``."""
+    rules = (
+        _networks, _vm_addresses, _floating, _addresses_once, _interfaces, _names, _roles, _servers,
+        _sizes, _traffic, _heartbeat, _arbiter, _ports, _database, _url, _source,
+    )  # fmt: skip
+    found = [error for rule in rules for error in rule(cluster)]
+    return [{"path": path, "message": message} for path, message in found]
+
+
+def _vms(cluster, *roles):
+    """Return name -> entry of the VMs that have a role (one of ``roles``)."""
+    return {
+        name: vm
+        for name, vm in (cluster.get("vms") or {}).items()
+        if "role" in vm and (not roles or vm["role"] in roles)
+    }
+
+
+def _subnets(cluster):
+    return {
+        name: ipaddress.ip_network(network["subnet"])
+        for name, network in (cluster.get("networks") or {}).items()
+        if "subnet" in network
+    }
+
+
+def _network_of(cluster, key):
+    """Return the name of the network the floating address ``key`` lies in, or None."""
+    address = cluster.get("addresses", {}).get(key)
+    inside = [n for n, net in _subnets(cluster).items() if address and _inside(address, net)]
+    return inside[0] if inside else None
+
+
+def _inside(address, subnet):
+    return ipaddress.ip_address(address) in subnet
+
+
+def _host_problem(address, subnet, path):
+    """Return why ``address`` cannot be a host's in the network at ``path``, or None."""
+    if not _inside(address, subnet):
+        return f"{address} is outside {path}.subnet {subnet}; give an address inside it"
+    if subnet.prefixlen < 31 and ipaddress.ip_address(address) == subnet.network_address:
+        return f"{address} is the network itself of {path}.subnet; give a host's address"
+    if subnet.prefixlen < 31 and ipaddress.ip_address(address) == subnet.broadcast_address:
+        return f"{address} is the broadcast address of {path}.subnet; give a host's address"
+    return None
+
+
+def _networks(cluster):
+    subnets = list(_subnets(cluster).items())
+    for index, (name, subnet) in enumerate(subnets):
+        for other, taken in subnets[:index]:
+            if subnet.overlaps(taken):
+                yield (
+                    f"cluster.networks.{name}.subnet",
+                    f"{subnet} overlaps cluster.networks.{other}.subnet {taken}; "
+                    "networks must be disjoint",
+                )
+    gateway = cluster.get("networks", {}).get("public", {}).get("gateway")
+    public = dict(subnets).get("public")
+    if gateway and public:
+        message = _host_problem(gateway, public, "cluster.networks.public")
+        if message:
+            yield "cluster.networks.public.gateway", message
+
+
+def _vm_addresses(cluster):
+    subnets = _subnets(cluster)
+    networks = cluster.get("networks", {})
+    for name, vm in _vms(cluster).items():
+        for network, address in vm.get("addresses", {}).items():
+            path = f"cluster.vms.{name}.addresses.{network}"
+            if network not in networks:
+                yield path, f"there is no network {network!r}; known: {', '.join(networks)}"
+            elif network == "public" and vm["role"] != "balancer":
+                yield path, "only balancers are on the public network; take it away"
+            elif address and network in subnets:
+                message = _host_problem(address, subnets[network], f"cluster.networks.{network}")
+                if message:
+                    yield path, message
+        for network, reason in _needed(cluster, vm["role"]).items():
+            if network in networks and network not in vm.get("addresses", {}):
+                yield (
+                    f"cluster.vms.{name}.addresses.{network}",
+                    f"is missing; {reason}: give it an address in cluster.networks.{network}",
+                )
+
+
+def _needed(cluster, role):
+    """Return network -> why a VM of ``role`` needs an address of its own in it."""
+    traffic = cluster.get("traffic", {})
+    needed = {}
+    if role in ("file", "web"):
+        needed[_network_of(cluster, "files")] = f"a {role} VM meets the address of files there"
+    if role in ("database", "web"):
+        needed[_network_of(cluster, "database")] = (
+            f"a {role} VM meets the address of database there"
+        )
+    if role == "file":
+        needed[traffic.get("drbd")] = "cluster.traffic.drbd runs there"
+    if role == "database":
+        needed[traffic.get("replication")] = "cluster.traffic.replication runs there"
+    needed["internal"] = "every VM speaks to the Salt masters there"
+    needed.pop("public", None)  # said at the floating address or the traffic that names it
+    return needed
+
+
+def _floating(cluster):
+    subnets = _subnets(cluster)
+    for key, address in cluster.get("addresses", {}).items():
+        home = {"public": "public", "gateway": "internal"}.get(key)
+        path = f"cluster.addresses.{key}"
+        if home:
+            message = home in subnets and _host_problem(
+                address, subnets[home], f"cluster.networks.{home}"
+            )
+            if message:
+                yield path, message
+            continue
+        network = _network_of(cluster, key)
+        if network == "public":
+            yield path, f"{address} is in the public network; give one behind the balancers"
+        elif network:
+            message = _host_problem(address, subnets[network], f"cluster.networks.{network}")
+            if message:
+                yield path, message
+        elif len(subnets) == len(cluster.get("networks", {})):
+            listed = ", ".join(f"{n} {s}" for n, s in subnets.items() if n != "public")
+            yield path, f"{address} is in none of cluster.networks; give an address in {listed}"
+
+
+def _addresses_once(cluster):
+    seen = {}
+    gateway = cluster.get("networks", {}).get("public", {}).get("gateway")
+    uses = [("cluster.networks.public.gateway", gateway)]
+    for name, vm in _vms(cluster).items():
+        for network, address in vm.get("addresses", {}).items():
+            uses.append((f"cluster.vms.{name}.addresses.{network}", address))
+    for key, address in cluster.get("addresses", {}).items():
+        uses.append((f"cluster.addresses.{key}", address))
+    for path, address in uses:
+        if address in seen:
+            hint = "give each its own"
+            if path.startswith("cluster.addresses.") and seen[address].startswith("cluster.vms."):
+                hint = "a floating address belongs to no VM, give it one of its own"
+            yield path, f"{address} is already {seen[address]}; {hint}"
+        elif address:
+            seen[address] = path
+
+
+def _interfaces(cluster):
+    networks = cluster.get("networks", {})
+    for name, vm in _vms(cluster).items():
+        own = vm.get("interfaces", {})
+        mine = [*(["public"] if vm["role"] == "balancer" else []), *vm.get("addresses", {})]
+        for network in own:
+            if network not in mine:
+                yield (
+                    f"cluster.vms.{name}.interfaces.{network}",
+                    "the VM has no address in a network of that name; "
+                    "take it away or give it the address",
+                )
+        seen = {}
+        for network in dict.fromkeys(mine):
+            interface = own.get(network) or networks.get(network, {}).get("interface")
+            if interface and interface in seen:
+                yield (
+                    f"cluster.vms.{name}.interfaces.{network}",
+                    f"{interface} is already its interface in network {seen[interface]!r}; "
+                    "give each network an interface of its own",
+                )
+            seen[interface] = network
+
+
+def _names(cluster):
+    for kind in ("vms", "servers"):
+        for name in cluster.get(kind) or {}:
+            if kind == "vms" and name in RESERVED_NAMES:
+                yield (
+                    f"cluster.vms.{name}",
+                    f"{name!r} is the name of a floating address or of the machine itself "
+                    "in /etc/hosts; name the VM otherwise",
+                )
+
+
+def _roles(cluster):
+    if "vms" not in cluster:
+        return
+    for role, least in ROLES.items():
+        names = list(_vms(cluster, role))
+        listed = f" ({', '.join(names)})" if names else ""
+        if role in EXACTLY and len(names) != least:
+            yield (
+                "cluster.vms",
+                f"the role {role} has {len(names)} VMs{listed}; "
+                f"it needs exactly {least}, one on each of two servers",
+            )
+        elif len(names) < least:
+            yield (
+                "cluster.vms",
+                f"the role {role} has {len(names)} VMs{listed}; "
+                f"it needs at least {least}, on two servers",
+            )
+        servers = {vm.get("server") for vm in _vms(cluster, role).values()}
+        if len(names) >= least and len(servers) == 1 and None not in servers:
+            yield (
+                f"cluster.vms.{names[-1]}.server",
+                f"every {role} VM ({', '.join(names)}) is on {servers.pop()}, "
+                "losing it would lose the role; put one on another server",
+            )
+
+
+def _servers(cluster):
+    known = cluster.get("servers")
+    for name, vm in _vms(cluster).items():
+        path = f"cluster.vms.{name}.server"
+        if "server" not in vm and vm["role"] != "witness":
+            yield path, "is missing; name the server it runs on"
+        elif known is not None and "server" in vm and vm["server"] not in known:
+            yield path, f"there is no server {vm['server']!r}; known: {', '.join(known)}"
+
+
+def _megabytes(size):
+    return int(size[:-1]) * 1024 ** ("KMGT".index(size[-1]) + 1) // 2**20
+
+
+def _sizes(cluster):
+    sizes = cluster.get("sizes")
+    if sizes is None:
+        return
+    checked = [(f"cluster.sizes.{role}", role, size) for role, size in sizes.items()]
+    for name, vm in _vms(cluster).items():
+        checked.append((f"cluster.vms.{name}.size", vm["role"], vm.get("size", {})))
+    for path, role, size in checked:
+        least = MEMORY_MB[role]
+        if "memory" in size and _megabytes(size["memory"]) < least:
+            yield (
+                f"{path}.memory",
+                f"{size['memory']} is too small for the role {role}; give it at least {least}M",
+            )
+    for role in sorted({vm["role"] for vm in _vms(cluster).values()} - set(sizes)):
+        yield f"cluster.sizes.{role}", f"is missing; there are VMs of the role {role}"
+
+
+def _traffic(cluster):
+    networks = cluster.get("networks")
+    for kind, network in cluster.get("traffic", {}).items():
+        if networks is not None and network not in networks:
+            known = ", ".join(name for name in networks if name != "public")
+            yield f"cluster.traffic.{kind}", f"there is no network {network!r}; known: {known}"
+        elif network == "public":
+            yield f"cluster.traffic.{kind}", "the public network carries users only; name another"
+
+
+def _heartbeat(cluster):
+    beat = cluster.get("heartbeat", {})
+    keepalive, warntime = beat.get("keepalive"), beat.get("warntime")
+    deadtime, initdead = beat.get("deadtime"), beat.get("initdead")
+    path = "cluster.heartbeat"
+    if keepalive and deadtime and deadtime <= 2 * keepalive:
+        yield (
+            f"{path}.deadtime",
+            f"{deadtime} is not above twice keepalive ({keepalive}), "
+            f"one lost packet would look like a death; give more than {2 * keepalive}",
+        )
+    if warntime and keepalive and warntime <= keepalive:
+        yield (
+            f"{path}.warntime",
+            f"{warntime} is not above keepalive ({keepalive}), "
+            "every heartbeat would be late; give a value between keepalive and deadtime",
+        )
+    if warntime and deadtime and warntime >= deadtime:
+        yield (
+            f"{path}.warntime",
+            f"{warntime} is not below deadtime ({deadtime}), "
+            "no warning would precede a loss; give a value between keepalive and deadtime",
+        )
+    if initdead and deadtime and initdead < 2 * deadtime:
+        yield (
+            f"{path}.initdead",
+            f"{initdead} is less than twice deadtime ({deadtime}), "
+            f"a booting network would look like a death; give at least {2 * deadtime}",
+        )
+    for index, link in enumerate(beat.get("links", [])):
+        if link and "networks" in cluster and link not in cluster["networks"]:
+            known = ", ".join(cluster["networks"])
+            yield f"{path}.links.{index}", f"there is no network {link!r}; known: {known}"
+
+
+def _arbiter(cluster):
+    driver = cluster.get("arbiter", {}).get("driver")
+    members = [name for name in cluster.get("arbiter", {}).get("members", []) if name]
+    path = "cluster.arbiter.members"
+    if driver in ("fencing", "operator"):
+        if members:
+            yield path, f"the driver {driver} has no members; write members: []"
+        return
+    if driver != "etcd" or "vms" not in cluster:
+        return
+    vms = _vms(cluster)
+    for index, name in enumerate(members):
+        if name not in cluster["vms"]:
+            known = ", ".join(_vms(cluster, "balancer", "witness"))
+            yield f"{path}.{index}", f"there is no VM {name!r}; members can be: {known}"
+        elif name in vms and vms[name]["role"] not in ("balancer", "witness"):
+            yield (
+                f"{path}.{index}",
+                f"{name} is a {vms[name]['role']} VM; a member is a balancer or a witness",
+            )
+    if len(members) < 3 or len(members) % 2 == 0:
+        yield (
+            path,
+            f"etcd has {len(members)} members; it needs an odd number, at least 3, "
+            "as the two balancers and a witness",
+        )
+        return
+    yield from _majority(path, members, vms)
+
+
+def _majority(path, members, vms):
+    needed = len(members) // 2 + 1
+    servers = {name: vms.get(name, {}).get("server") for name in members}
+    for server in sorted({server for server in servers.values() if server}):
+        dead = [name for name in members if servers[name] == server]
+        left = len(members) - len(dead)
+        if left < needed:
+            yield (
+                path,
+                f"losing {server} would take {' and '.join(dead)}, {left} of {len(members)} "
+                f"members would be left and {needed} are needed; "
+                "put a witness outside both servers",
+            )
+
+
+def _ports(cluster):
+    for index, port in enumerate(cluster.get("balancer", {}).get("ports", [])):
+        if port in TCP_PORTS["balancer"]:
+            yield (
+                f"cluster.balancer.ports.{index}",
+                f"{port} is {TCP_PORTS['balancer'][port]}'s on the balancers; give another",
+            )
+    port = cluster.get("files", {}).get("port")
+    if port in TCP_PORTS["file"]:
+        yield (
+            "cluster.files.port",
+            f"{port} is {TCP_PORTS['file'][port]}'s on the file VMs; give another, like 7788",
+        )
+    port = cluster.get("heartbeat", {}).get("port")
+    if port in UDP_PORTS:
+        yield "cluster.heartbeat.port", f"{port} is {UDP_PORTS[port]}'s; give another, like 694"
+
+
+def _database(cluster):
+    database = cluster.get("database", {})
+    if database.get("user") in RESERVED_USERS:
+        yield "cluster.database.user", f"{database['user']!r} has other uses; give Moodle its own"
+    if database.get("name") in RESERVED_SCHEMAS:
+        yield "cluster.database.name", f"{database['name']!r} is the server's own; give another"
+
+
+def _url(cluster):
+    url = cluster.get("moodle", {}).get("url")
+    if not url:
+        return
+    path, public = "cluster.moodle.url", cluster.get("addresses", {}).get("public")
+    try:
+        host, port = urlsplit(url).hostname or "", urlsplit(url).port
+    except ValueError as error:
+        yield path, f"{url!r} is no URL ({error}); write one like http://{public}"
+        return
+    if _is_ip(host):
+        if public and host != public:
+            yield path, f"{host} is not cluster.addresses.public; write {public} or a name for it"
+    elif not all(label and label.strip("-") == label for label in host.split(".")):
+        yield path, f"{host!r} is no host name; write a name for {public}"
+    port = port or (443 if url.startswith("https:") else 80)
+    ports = cluster.get("balancer", {}).get("ports", [])
+    if ports and port not in ports:
+        listed = ", ".join(str(one) for one in ports)
+        yield path, f"port {port} is not served; cluster.balancer.ports are {listed}"
+
+
+def _is_ip(host):
+    try:
+        return bool(ipaddress.ip_address(host))
+    except ValueError:
+        return False
+
+
+def _source(cluster):
+    source = cluster.get("moodle", {}).get("source")
+    if source is None:
+        return
+    path, forms = "cluster.moodle.source", ("directory", "archive", "git")
+    given = [form for form in forms if form in source]
+    if len(given) != 1:
+        listed = " and ".join(given) or "nothing"
+        yield path, f"has {listed}; give exactly one of {', '.join(forms)} (null removes one)"
+        return
+    url = source.get("archive", "").startswith("http")
+    if url and "checksum" not in source:
+        yield f"{path}.checksum", "is missing; an archive from a URL needs one, sha256=..."
+    if "checksum" in source and "archive" not in source:
+        yield f"{path}.checksum", "belongs to an archive; take it away"
+    if "git" in source and "revision" not in source:
+        yield f"{path}.revision", "is missing; git needs a tag or commit"
+    if "revision" in source and "git" not in source:
+        yield f"{path}.revision", "belongs to git; take it away"

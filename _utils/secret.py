@@ -1,0 +1,167 @@
+"""
+Which secret exists for what, who may see it, and what is wrong with those given.
+
+Pure but for ``cryptography``, which reads certificates. No message ever holds a value.
+"""
+
+import datetime
+import re
+
+PASSWORDS = (("database", "moodle"), ("database", "replication"), ("moodle", "admin"),
+             ("drbd", "shared"))  # fmt: skip
+PLACEHOLDER = re.compile(
+    r"(change[ _-]?(me|it|this)|replace[ _-]?(me|this)|your[ _-]?(password|secret).*|example.*|"
+    r"pass(word|wort|wd)?\d*|secret\d*|geheim\d*|placeholder|to[ _-]?do|x+|<.*>|\.+|\*+|"
+    r"(0123456789|12345678)\d*|(0|f)+|qwert[yz].*|moodle\d*)[.!]*",
+    re.IGNORECASE,
+)
+_DRBD_BYTES = 63
+
+
+def share(secrets, cluster, name):
+    """Return what VM ``name`` may see: its role's passwords, its own certificate."""
+    role = cluster["vms"][name]["role"]
+    seen = {
+        "ca": {"certificate": secrets["ca"]["certificate"]},
+        "certificate": dict(secrets["certificates"][name]),
+        "heartbeat": {"key": secrets["heartbeat"]["key"]},
+    }
+    passwords = {
+        "database": {"database": ("moodle", "replication")},
+        "web": {"database": ("moodle",), "moodle": ("admin",)},
+        "file": {"drbd": ("shared",)},
+    }
+    for group, keys in passwords.get(role, {}).items():
+        seen[group] = {key: secrets[group][key] for key in keys}
+    if role == "balancer":
+        pairs = {vm: secrets["salt"]["minions"][vm] for vm in cluster["vms"]}
+        seen["salt"] = {
+            "master": dict(secrets["salt"]["master"]),
+            "minions": {vm: {"public": pair["public"]} for vm, pair in pairs.items()},
+        }
+    return seen
+
+
+def identities(cluster, name):
+    """Return the names and addresses VM ``name`` answers to: what its certificate must hold."""
+    vm = cluster["vms"][name]
+    floats = {"database": ["database"], "file": ["files"], "balancer": ["gateway"]}
+    mine = floats.get(vm["role"], [])
+    addresses = [*vm["addresses"].values(), *(cluster["addresses"][key] for key in mine)]
+    return {
+        "names": [name, *mine, "localhost"],
+        "addresses": list(dict.fromkeys([*addresses, "127.0.0.1"])),
+    }
+
+
+def errors(secrets, cluster, now=None):
+    """
+    Return ``[{"path", "message"}]`` for secrets that ``schema.validate`` has been over.
+
+    ``now``: a timezone-aware datetime, for certificates that have run out.
+    """
+    now = now or datetime.datetime.now(datetime.UTC)
+    found = [*_passwords(secrets), *_per_vm(secrets, cluster), *_same(secrets)]
+    found += _certificates(secrets, cluster, now)
+    return [{"path": f"secrets.{path}", "message": message} for path, message in found]
+
+
+def _passwords(secrets):
+    values = [(f"{group}.{key}", secrets.get(group, {}).get(key)) for group, key in PASSWORDS]
+    values.append(("heartbeat.key", secrets.get("heartbeat", {}).get("key")))
+    for path, value in values:
+        if value and (PLACEHOLDER.fullmatch(value.strip()) or len(set(value)) < 4):
+            yield path, "is a placeholder; delete it and run bin/secrets, or choose a real one"
+    shared = secrets.get("drbd", {}).get("shared") or ""
+    if len(shared.encode()) > _DRBD_BYTES:
+        yield "drbd.shared", f"is longer than DRBD takes; at most {_DRBD_BYTES} bytes"
+
+
+def _same(secrets):
+    seen = {}
+    for group, key in PASSWORDS:
+        value = secrets.get(group, {}).get(key)
+        if value and value in seen:
+            yield f"{group}.{key}", f"is the same as secrets.{seen[value]}; each use needs its own"
+        seen[value] = f"{group}.{key}"
+
+
+def _per_vm(secrets, cluster):
+    groups = (("certificates", secrets), ("minions", secrets.get("salt", {})))
+    for group, holder in groups:
+        path = group if group == "certificates" else f"salt.{group}"
+        if group not in holder:
+            continue
+        for name in cluster.get("vms") or {}:
+            if name not in holder[group]:
+                yield f"{path}.{name}", "is missing; run bin/secrets, it adds what a new VM needs"
+
+
+def _certificates(secrets, cluster, now):
+    from cryptography import x509
+
+    authority = _certificate(x509, secrets.get("ca", {}).get("certificate"))
+    certified = {"ca": secrets.get("ca", {})}
+    for name, pair in secrets.get("certificates", {}).items():
+        certified[f"certificates.{name}"] = pair
+    for path, pair in certified.items():
+        if set(pair) != {"certificate", "key"}:
+            continue
+        certificate = _certificate(x509, pair["certificate"])
+        if certificate is None:
+            yield f"{path}.certificate", "is not a readable certificate; delete it, run bin/secrets"
+            continue
+        name = path.partition(".")[2]
+        for message in _judge(certificate, pair["key"], authority, now):
+            yield path, message
+        if name in (cluster.get("vms") or {}):
+            yield from _uncovered(x509, certificate, cluster, name)
+
+
+def _certificate(x509, pem):
+    try:
+        return x509.load_pem_x509_certificate((pem or "").encode())
+    except ValueError:
+        return None
+
+
+def _judge(certificate, key, authority, now):
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    again = "delete it and run bin/secrets"
+    try:
+        private = load_pem_private_key(key.encode(), None)
+        if private.public_key() != certificate.public_key():
+            yield f"certificate and key do not belong together; {again}"
+    except (ValueError, TypeError):
+        yield f"the key is not a readable private key without a passphrase; {again}"
+    if not certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc:
+        yield f"the certificate is valid until {certificate.not_valid_after_utc:%Y-%m-%d}; {again}"
+    if authority is None:
+        return
+    try:
+        certificate.verify_directly_issued_by(authority)
+    except (InvalidSignature, ValueError, TypeError):
+        yield f"the certificate is not signed by secrets.ca; {again}"
+
+
+def _uncovered(x509, certificate, cluster, name):
+    """Yield what the VM is called today and the certificate does not know."""
+    try:
+        wanted = identities(cluster, name)
+        found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except KeyError:
+        return  # said by the schema: an address or a role is missing
+    except x509.ExtensionNotFound:
+        found = []
+    names = {entry.value for entry in found if isinstance(entry, x509.DNSName)}
+    addresses = {str(entry.value) for entry in found if isinstance(entry, x509.IPAddress)}
+    missing = [one for one in wanted["names"] if one not in names]
+    missing += [one for one in wanted["addresses"] if one not in addresses]
+    if missing:
+        yield (
+            f"certificates.{name}",
+            f"the certificate does not hold {', '.join(missing)}; "
+            "delete the entry and run bin/secrets",
+        )
