@@ -15,6 +15,7 @@ import hashlib
 import http.client
 import json
 import os
+import signal
 import sys
 import threading
 import time
@@ -160,9 +161,9 @@ def multipart(fields, name, content):
 class Student(threading.Thread):
     """Sends a record every ``interval`` seconds; every ``upload_every``-th is a file."""
 
-    def __init__(self, options, journal, index, end):
+    def __init__(self, options, journal, index, stop):
         super().__init__(name=f"student{index}", daemon=True)
-        self.options, self.journal, self.end = options, journal, end
+        self.options, self.journal, self.stop = options, journal, stop
         self.client = f"{options.run}-{index}"
         self.interval = options.students / options.rate
         self.delay = index / options.rate
@@ -170,9 +171,11 @@ class Student(threading.Thread):
 
     def run(self):
         """Keep the pace, but never send faster to make up for a stall."""
-        due, number = time.monotonic() + self.delay, 0
-        while due < self.end:
-            time.sleep(max(0, due - time.monotonic()))
+        begin, number = time.monotonic(), 0
+        due = begin + self.delay
+        while due - begin < self.options.duration:
+            if self.stop.wait(max(0, due - time.monotonic())):
+                return
             number += 1
             self.send(number)
             due = max(due + self.interval, time.monotonic())
@@ -212,14 +215,20 @@ def payload(client, number, size):
 
 def play(options, journal):
     """Let the students play for ``options.duration`` seconds, with a line of progress."""
-    end = time.monotonic() + options.duration
-    students = [Student(options, journal, index, end) for index in range(1, options.students + 1)]
+    stop = threading.Event()
+    students = [Student(options, journal, index, stop) for index in range(1, options.students + 1)]
     for student in students:
         student.start()
-    while any(student.is_alive() for student in students):
-        time.sleep(0.5)
-        if sys.stderr.isatty():
-            print(f"\r{verdict.sparkline(journal.entries)[-70:]:70}", end="", file=sys.stderr)
+    try:
+        while any(student.is_alive() for student in students):
+            time.sleep(0.2)
+            if sys.stderr.isatty():
+                print(f"\r{verdict.sparkline(journal.entries)[-70:]:70}", end="", file=sys.stderr)
+    finally:
+        # Whoever judges must not run ahead of a request that is still on its way.
+        stop.set()
+        for student in students:
+            student.join()
 
 
 def ask_back(options, clients):
@@ -264,6 +273,8 @@ def main(argv=None):
     folder = Path(options.folder)
     folder.mkdir(parents=True, exist_ok=True)
     journal = Journal(folder / f"{options.run}.jsonl")
+    for number in (signal.SIGINT, signal.SIGTERM):  # a shell starts background jobs deaf to SIGINT
+        signal.signal(number, signal.default_int_handler)
     try:
         play(options, journal)
     except KeyboardInterrupt:

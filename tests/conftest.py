@@ -1,17 +1,28 @@
 """What several layers share."""
 
-import os
-from pathlib import Path
+import functools
 
 import pytest
 
+from lab.image import Images
+from lab.progress import Progress
+from tests.loading import ROOT
+
+
+def pytest_addoption(parser):
+    parser.addoption("--all", action="store_true", help="lab: also the slow half of the tests")
+
 
 @pytest.fixture(scope="session")
-def rootfs():
+def rootfs(tmp_path_factory):
     """A function: database engine -> folder with the unpacked root file system of the VMs."""
 
+    @functools.cache
     def folder(engine):
-        found = os.environ.get(f"CLUSTER_ROOTFS_{engine.upper()}")
-        return Path(found)
+        images, logs = Images(ROOT, engine), tmp_path_factory.mktemp("image")
+        progress = Progress(logs, logs / "history.json")
+        progress.plan(images.steps())
+        images.build(progress)
+        return images.tree(engine)
 
     return folder

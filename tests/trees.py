@@ -1,16 +1,13 @@
 """The project's tree as masters hold it, with an overlay pillar and generated secrets."""
 
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import yaml
-from salt.utils import dictupdate
 
+from lab import config
+from lab import tree as trees
 from tests.loading import ROOT
 
-PARTS = ("salt", "pillar", "_modules", "_states", "_utils", "_runners", "_pillar", "reactor")
 OVERLAYS = ROOT / "tests/data/pillars"
 
 # Each of these ends a string, starts an expansion or a comment somewhere: shell, SQL, PHP, my.cnf,
@@ -25,25 +22,18 @@ def overlays():
 
 def cluster(overlay):
     """Return the cluster mapping of the pillar with ``overlay`` merged over it."""
-    data = yaml.safe_load((ROOT / "pillar/cluster.sls").read_text())
-    if overlay != "default":
-        over = yaml.safe_load((OVERLAYS / f"{overlay}.sls").read_text())
-        data = dictupdate.update(data, over, merge_lists=False)
-    return data["cluster"]
+    return config.merge(
+        config.read(ROOT / "pillar/cluster.sls"), config.read(OVERLAYS / f"{overlay}.sls")
+    )
 
 
 def tree(folder, overlay="default"):
     """Copy the tree to ``folder``, with ``overlay`` as local.sls and freshly made secrets."""
     folder = Path(folder)
-    for part in PARTS:
-        if (ROOT / part).exists():
-            ignore = shutil.ignore_patterns("__pycache__", "secrets.sls", "local.sls")
-            shutil.copytree(ROOT / part, folder / part, symlinks=True, ignore=ignore)
-    (folder / "bin").mkdir()
-    shutil.copy(ROOT / "bin/secrets", folder / "bin/secrets")
+    trees.push(ROOT, folder)
     if overlay != "default":
-        shutil.copy(OVERLAYS / f"{overlay}.sls", folder / "pillar/local.sls")
-    subprocess.run([sys.executable, folder / "bin/secrets"], check=True, capture_output=True)
+        trees.write(folder / "pillar/local.sls", (OVERLAYS / f"{overlay}.sls").read_text())
+    trees.make_secrets(ROOT, folder)
     return folder
 
 

@@ -3,6 +3,8 @@
 import email
 import http.server
 import json
+import subprocess
+import sys
 import threading
 import urllib.parse
 import xml.etree.ElementTree
@@ -10,7 +12,9 @@ import xml.etree.ElementTree
 import pytest
 
 from lab import client, plot
+from lab.deadline import wait_until
 from lab.verdict import longest_gap, per_second, sparkline, summary, verdict
+from tests.loading import ROOT
 
 DIGEST = "a" * 64
 
@@ -216,3 +220,14 @@ def test_a_site_out_of_reach_gives_no_verdict(tmp_path, capsys):
     options = ["--url", "http://127.0.0.1:9", "--duration", "0.2", "--wait", "0.2"]
     assert client.main([*options, "--folder", str(tmp_path)]) == 2
     assert "no verdict" in capsys.readouterr().err
+
+
+def test_a_play_that_is_ended_early_is_judged_all_the_same(site, tmp_path):
+    options = ["--students", "2", "--rate", "20", "--duration", "60", "--run", "r"]
+    script = ROOT / "lab/client.py"
+    command = [sys.executable, script, "--url", site, "--folder", tmp_path, *options]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    wait_until(lambda: len(CourseSite.store) > 3, "some answers", 10)
+    child.terminate()
+    output, errors = child.communicate(timeout=20)
+    assert child.returncode == 0 and "stopped early" in errors and "verdict: every" in output

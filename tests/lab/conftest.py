@@ -1,0 +1,154 @@
+"""One lab for the whole session, brought up and taken down by bin/lab itself."""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from lab.lab import Lab
+from tests.loading import ROOT
+
+NAME = f"test{os.getpid()}"
+RESOURCES = {"director": "balancer", "files": "file", "database": "database"}
+# The state of one lab goes from test to test: what disturbs more comes later.
+ORDER = ["test_cluster", "test_site", "test_state_apply", "test_wrong_pillar", "test_commands",
+         "test_standby", "test_down", "test_mariadb"]
+EVIDENCE = ("journalctl -b --no-pager -o short-monotonic | tail -n 400; drbdadm status;"
+            " ip -br address; tail -n 100 /var/log/salt/minion /var/log/salt/master; ps -ef")
+
+
+def pytest_collection_modifyitems(config, items):
+    items.sort(key=lambda item: ORDER.index(item.module.__name__.rpartition(".")[2]))
+    if not config.getoption("--all"):
+        slow = [item for item in items if item.get_closest_marker("slow")]
+        config.hook.pytest_deselected(items=slow)
+        items[:] = [item for item in items if item not in slow]
+
+
+def command(*words, name=NAME, timeout=1500, **more):
+    """Run bin/lab for the session's lab; return its CompletedProcess."""
+    argv = [sys.executable, ROOT / "bin/lab", "--name", name, *words]
+    return subprocess.run(
+        argv, capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL, **more
+    )
+
+
+@contextlib.contextmanager
+def brought_up(name, *options):
+    """A running lab; taken down whatever happens, unless KEEP is set."""
+    try:
+        done = command("up", *options, name=name)
+        sys.stderr.write(done.stdout + done.stderr)
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
+        yield Cluster(Lab(ROOT, name))
+    finally:
+        if not os.environ.get("KEEP"):
+            command("down", name=name)
+
+
+@pytest.fixture(scope="session")
+def cluster():
+    """The running cluster."""
+    with brought_up(NAME) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def bin_lab():
+    """Run bin/lab for the session's lab: bin_lab("status")."""
+    return command
+
+
+class Cluster:
+    """The lab, and what the tests ask of it."""
+
+    def __init__(self, lab):
+        self.lab = lab
+
+    def salt(self, target, *words, timeout=600):
+        """Run `salt` on a master with JSON; return {minion: answer}."""
+        argv = ["/opt/salt/bin/salt", "--out=json", "--static", "-t", str(timeout)]
+        if "," in target:
+            argv.append("-L")
+        done = self.lab.master().run([*argv, target, *words], timeout=timeout + 30)
+        assert done.stdout.strip().startswith("{"), done.stdout[-2000:] + done.stderr[-2000:]
+        return json.loads(done.stdout)
+
+    def ask(self, vm, *words):
+        """Return what one minion answers."""
+        return self.salt(vm, *words)[vm]
+
+    def holders(self):
+        """Return {resource: [VMs where it is active]}; never may one have two (I1, I3)."""
+        found = {}
+        for resource, role in RESOURCES.items():
+            names = [vm.name for vm in self.lab.machines.values() if vm.role == role]
+            answers = self.salt(",".join(names), f"{resource}.status")
+            found[resource] = [name for name in names if answers[name]["active"] is True]
+            assert len(found[resource]) <= 1, f"{resource} is active on {found[resource]}"
+        return found
+
+    def holder(self, resource):
+        """Return the VM that holds ``resource``."""
+        (name,) = self.holders()[resource]
+        return name
+
+    def standby(self, resource):
+        """Return the VM of the pair that does not hold ``resource``."""
+        names = [v.name for v in self.lab.machines.values() if v.role == RESOURCES[resource]]
+        (name,) = set(names) - {self.holder(resource)}
+        return name
+
+    def records(self):
+        """Return {resource: record} as the arbiter has them."""
+        master = self.lab.master().name
+        return {name: self.ask(master, "arbiter.read", name) for name in RESOURCES}
+
+    def state_apply(self, target="*"):
+        """Run state.apply; return {minion: {state: result}}."""
+        answers = self.salt(target, "state.apply", timeout=900)
+        assert all(isinstance(answer, dict) for answer in answers.values()), answers
+        return answers
+
+    def everywhere(self, script):
+        """Run a shell script on all VMs at the same time; return {VM: output}."""
+        with ThreadPoolExecutor(len(self.lab.machines)) as pool:
+            outputs = pool.map(lambda m: m.run(["sh", "-c", script], timeout=120).stdout,
+                               self.lab.machines.values())
+        return dict(zip(self.lab.machines, outputs, strict=True))
+
+    @contextlib.contextmanager
+    def students(self, folder, *options, duration=600):
+        """Let students play while the body runs; gives a dict that holds the verdict after it."""
+        run, result = f"run{time.monotonic_ns()}", {}
+        argv = ["nsenter", f"--net=/run/netns/{self.lab.network.outside_name}", sys.executable,
+                ROOT / "lab/client.py", "--url", self.lab.url, "--folder", folder, "--run", run,
+                "--duration", str(duration), *options]
+        child = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        try:
+            time.sleep(2)
+            assert child.poll() is None, child.stdout.read()
+            yield result
+            time.sleep(2)
+        finally:
+            child.terminate()  # ends the play, not the judging
+            output, _ = child.communicate(timeout=120)
+            print(output)
+        result.update(json.loads((folder / f"{run}.json").read_text()))
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = (yield).get_result()
+    if report.when == "call" and report.failed and "cluster" in item.fixturenames:
+        running = item.funcargs["cluster"]
+        folder = ROOT / ".lab/evidence" / item.name
+        folder.mkdir(parents=True, exist_ok=True)
+        for vm, text in running.everywhere(EVIDENCE).items():
+            (folder / f"{vm}.txt").write_text(text)
+        report.sections.append(("evidence", f"the state of every VM: {folder}"))
