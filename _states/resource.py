@@ -1,0 +1,165 @@
+"""
+The first bring-up of a resource (director, files, database), and nothing after it.
+
+``resource.founded`` is the only state that may change a runtime role, and only while the arbiter
+has no record of the resource or says that this VM is still founding it. Once that is over, it
+does nothing for ever (I4): a note on this VM's disk (`claim.settled`) answers without asking the
+arbiter, so a state run is harmless while the arbiter is lost, too.
+
+What to do next is decided by `_utils/founding.py`, again after every step, so that a run that was
+cut anywhere is continued by the next.
+"""
+
+import time
+
+from salt.exceptions import CommandExecutionError
+
+ROLES = {"director": "balancer", "files": "file", "database": "database"}
+INTERVAL = 1  # seconds between two looks
+
+
+def founded(name, deadline=300):
+    """
+    Bring the resource ``name`` up for the first time, waiting ``deadline`` seconds at most for
+    the arbiter, the peer and the first mirror.
+
+    On the founder: create the record, activate, mirror, record the end of the founding. On a
+    blank standby of the database: follow the holder. Everywhere else nothing.
+    """
+    ret = {"name": name, "changes": {}, "result": True, "comment": ""}
+    if __salt__["claim.settled"](name):
+        ret["comment"] = "founded before; a state never changes who serves"
+        return ret
+    run = _Run(name, deadline)
+    if run.me != run.founder and not run.follows:
+        ret["comment"] = f"{run.founder} founds; nothing to prepare on a standby"
+        return ret
+    if __opts__["test"]:
+        ret["result"], ret["comment"] = _preview(run)
+        return ret
+    try:
+        ret["comment"] = run.finish()
+    except CommandExecutionError as error:
+        ret.update(result=False, comment=str(error))
+    if run.done:
+        ret["changes"] = {"old": run.old, "new": {"steps": run.done, "record": run.record}}
+    return ret
+
+
+def _preview(run):
+    try:
+        action, reason = run.look()
+    except CommandExecutionError as error:
+        return None, f"would be founded once the arbiter answers: {error}"
+    if action == "none":
+        return True, reason
+    return (False if action == "refuse" else None), f"{action}: {reason}"
+
+
+class _Run:
+    """One run of the state: what was found, what was done, how long it may last."""
+
+    def __init__(self, name, deadline):
+        cluster = __pillar__["cluster"]
+        self.name = name
+        self.me = __grains__["id"]
+        self.founder = __utils__["topology.founder"](cluster, ROLES[name])
+        self.follows = f"{name}.follow" in __salt__
+        self.mirrors = f"{name}.mirror" in __salt__ and bool(
+            __utils__["topology.peer"](cluster, self.me)
+        )
+        self.seconds = deadline
+        self.ends = time.monotonic() + deadline
+        self.record = self.revision = self.old = None
+        self.done = []
+
+    def finish(self):
+        """Take step after step until nothing is left to do; return the reason for stopping."""
+        while True:
+            reason = None
+            try:
+                action, reason = self.look()
+                if action == "refuse":
+                    raise Refused(reason)
+                if action == "none":
+                    return self._over(reason)
+                if action != "wait":
+                    getattr(self, f"_{action}")()
+                    self.done.append(action)
+                    if action == "follow":
+                        return self._over(reason)
+                    continue
+            except Refused:
+                raise
+            except CommandExecutionError as error:
+                reason = f"{reason}; {error}" if reason else str(error)
+            self._pause(reason)
+
+    def look(self):
+        """Read the record and this VM's evidence, and ask for the next step."""
+        looked = __salt__["arbiter.look"](self.name)
+        self.record, self.revision = looked["record"] or self._assumed(), looked["revision"]
+        if not self.done:
+            self.old = self.record
+        found = __salt__[f"{self.name}.status"]()
+        status = {"active": found["active"], "epoch": __salt__["claim.seen"](self.name)}
+        if "blank" in found:
+            status["blank"] = found["blank"]
+        return __utils__["founding.plan"](
+            self.record, self.me, self.founder, status, self.follows, self.mirrors
+        )
+
+    def _assumed(self):
+        """
+        Without a third machine a record is on its holder's own disk: a standby, which cannot read
+        it, takes it from the pillar that the founder is in charge at the first bring-up.
+        """
+        if self.me == self.founder or __pillar__["cluster"]["arbiter"]["driver"] == "etcd":
+            return None
+        return __utils__["record.create"](self.founder)
+
+    def _over(self, reason):
+        if self.record and not self.record["founding"]:
+            __salt__["claim.settle"](self.name)
+        return reason
+
+    def _pause(self, reason):
+        if time.monotonic() + INTERVAL > self.ends:
+            done = f"done: {', '.join(self.done)}; " if self.done else ""
+            raise CommandExecutionError(f"{done}after {self.seconds} s still awaited: {reason}")
+        time.sleep(INTERVAL)
+
+    def _until(self):
+        """Return until when (Unix seconds) the next command is worth executing."""
+        return time.time() + max(0, self.ends - time.monotonic())
+
+    def _create(self):
+        __salt__["claim.take"](self.name, 1, self._until())
+        self.record = __salt__["arbiter.create"](self.name, self.me)["record"]
+
+    def _activate(self):
+        __salt__[f"{self.name}.activate"](self.record["epoch"], self._until(), mirrored=False)
+
+    def _mirror(self):
+        __salt__[f"{self.name}.mirror"](self.record["epoch"], self._until())
+        self._finish()
+
+    def _finish(self):
+        answer = __salt__["arbiter.swap"](
+            self.name,
+            "founded",
+            holder=self.me,
+            epoch=self.record["epoch"],
+            mirror=self.mirrors,
+            revision=self.revision,  # a mirror lost after it was verified voids the swap
+        )
+        self.record = answer["record"]
+        if not answer["swapped"]:
+            raise CommandExecutionError(f"the founding is not over: {answer['reason']}")
+
+    def _follow(self):
+        __salt__[f"{self.name}.follow"](self.record["holder"], self._until())
+
+
+class Refused(CommandExecutionError):
+    """Waiting would not help."""

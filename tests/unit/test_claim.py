@@ -1,0 +1,114 @@
+"""The local guard: what is late or outdated is refused, on the disk and before anything happens."""
+
+import json
+import threading
+import time
+
+import pytest
+from salt.exceptions import CommandExecutionError, SaltInvocationError
+
+from tests.loading import load
+
+
+@pytest.fixture
+def claim(tmp_path):
+    module = load("_modules/claim.py")
+    module.DIRECTORY = str(tmp_path / "cluster")
+    return module
+
+
+def soon():
+    return time.time() + 60
+
+
+def test_nothing_was_seen_on_a_new_vm(claim):
+    assert claim.seen("files") == 0
+    assert claim.settled("files") is False
+
+
+def test_an_epoch_is_on_the_disk_when_the_claim_returns(claim):
+    claim.take("files", 3, soon())
+    with open(f"{claim.DIRECTORY}/files.json", encoding="utf-8") as file:
+        assert json.load(file)["epoch"] == 3
+    assert claim.seen("files") == 3
+    assert claim.seen("database") == 0
+
+
+def test_the_same_epoch_may_be_claimed_again(claim):
+    claim.take("files", 3, soon())
+    claim.take("files", 3, soon())
+    assert claim.seen("files") == 3
+
+
+def test_an_older_epoch_is_refused_and_named(claim):
+    claim.take("files", 3, soon())
+    with pytest.raises(CommandExecutionError, match="epoch 2 is over; epoch 3 was seen here"):
+        claim.take("files", 2, soon())
+    assert claim.seen("files") == 3
+
+
+def test_a_late_command_is_refused_and_claims_nothing(claim):
+    """A VM that was paused for a minute executes the old command when it thaws."""
+    with pytest.raises(CommandExecutionError, match="deadline was over 60"):
+        claim.take("files", 9, time.time() - 60)
+    assert claim.seen("files") == 0
+
+
+@pytest.mark.parametrize(("epoch", "deadline"), [
+    (0, 1e10), (-1, 1e10), (True, 1e10), ("3", 1e10), (None, 1e10), (1.5, 1e10),
+    (1, None), (1, "soon"), (1, True),
+])
+def test_bad_arguments_are_no_claim(claim, epoch, deadline):
+    with pytest.raises(SaltInvocationError):
+        claim.take("files", epoch, deadline)
+
+
+@pytest.mark.parametrize("name", ["", "../files", "a/b", "files.json"])
+def test_a_resource_is_a_plain_name(claim, name):
+    with pytest.raises(SaltInvocationError):
+        claim.seen(name)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"epoch": null}', '{"epoch": "x"}'])
+def test_a_damaged_note_is_unknown_and_not_zero(claim, text):
+    claim.take("files", 3, soon())
+    with open(f"{claim.DIRECTORY}/files.json", "w", encoding="utf-8") as file:
+        file.write(text)
+    with pytest.raises(CommandExecutionError, match="cannot read the claim"):
+        claim.seen("files")
+    with pytest.raises(CommandExecutionError, match="cannot read the claim"):
+        claim.take("files", 4, soon())
+
+
+def test_a_cut_while_writing_leaves_the_old_note(claim):
+    claim.take("files", 3, soon())
+    with open(f"{claim.DIRECTORY}/files.json.new", "w", encoding="utf-8") as file:
+        file.write('{"epo')
+    assert claim.seen("files") == 3
+    claim.take("files", 4, soon())
+    assert claim.seen("files") == 4
+
+
+def test_settled_survives_later_epochs(claim):
+    claim.take("files", 1, soon())
+    claim.settle("files")
+    claim.take("files", 2, soon())
+    assert claim.settled("files") is True
+    assert claim.seen("files") == 2
+
+
+def test_of_many_threads_the_highest_epoch_stays(claim):
+    def attempt(epoch):
+        try:
+            claim.take("files", epoch, soon())
+        except CommandExecutionError:
+            outdated.append(epoch)
+
+    outdated = []
+    threads = [threading.Thread(target=attempt, args=(epoch,)) for epoch in range(1, 21)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert claim.seen("files") == 20
+    assert 20 not in outdated
