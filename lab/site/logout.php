@@ -1,0 +1,7 @@
+<?php
+require __DIR__ . '/config.php';
+
+if ($_SERVER['REQUEST_METHOD'] === 'POST') {
+    log_out();
+}
+redirect('/');
