@@ -203,8 +203,10 @@ def fetch(master, release, name=SITE):
     partial = folder / f".{release}.partial"
     partial.mkdir(parents=True, exist_ok=True)
     share = [f"--link-dest=../{current(name)}"] if current(name) else []
+    # Whole files: rsync 3.4.1 refuses a changed file's basis outside the target ("failed
+    # verification"), and a delta saves nothing on a local network.
     _rsync(master, f"releases/{release}/", f"{partial}/", "--recursive", "--links", "--times",
-           "--perms", "--delete", *share)
+           "--perms", "--delete", "--whole-file", *share)
     (partial / "config.php").unlink(missing_ok=True)
     (partial / "config.php").write_text(STUB.format(site=name))
     # Contents first: a power cut must not leave a named release of empty files.

@@ -54,6 +54,10 @@ def expected(source):
 
 
 def version(text):
-    """Return ``$version`` of the text of a version.php as text, or None."""
+    """Return ``$version`` of the text of a version.php as PHP prints it, or None."""
     found = _VERSION.search(text)
-    return found.group(1) if found else None
+    if not found:
+        return None
+    # A number to PHP: 2024042201.00 is written there, 2024042201 arrives in the database.
+    whole, _, part = found.group(1).partition(".")
+    return f"{whole}.{part.rstrip('0')}".rstrip(".")

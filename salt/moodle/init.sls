@@ -11,7 +11,7 @@ moodle-database-awaited:
     - unless:
       - fun: moodle.recorded
     - require:
-      - sls: web
+      - release: web-release-deployed
 
 moodle-data-awaited:
   awaited.true:
@@ -21,7 +21,7 @@ moodle-data-awaited:
     - unless:
       - fun: moodle.recorded
     - require:
-      - sls: web
+      - release: web-release-deployed
 
 moodle-site-installed:
   moodle.installed:

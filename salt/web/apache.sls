@@ -1,7 +1,14 @@
 {% from 'web/map.jinja' import fpm with context %}
+include:
+  - web.packages
+
 web-apache-modules-enabled:
-  apache_module.enabled:
-    - names: [proxy, proxy_fcgi]
+  file.symlink:
+    - names:
+{%- for module in ['proxy.load', 'proxy.conf', 'proxy_fcgi.load'] %}
+      - /etc/apache2/mods-enabled/{{ module }}:
+        - target: ../mods-available/{{ module }}
+{%- endfor %}
     - require:
       - pkg: web-packages-installed
 
@@ -24,7 +31,6 @@ web-apache-configured:
         - source: salt://web/files/moodle.conf
     - require:
       - pkg: web-packages-installed
-      - apache_module: web-apache-modules-enabled
 
 web-apache-running:
   service.running:
@@ -32,6 +38,6 @@ web-apache-running:
     - enable: True
     - reload: True
     - watch:
-      - file: web-apache-configured
+      - file: web-apache-modules-enabled
       - file: web-apache-default-absent
-      - apache_module: web-apache-modules-enabled
+      - file: web-apache-configured

@@ -1,3 +1,6 @@
+include:
+  - web.release
+
 web-cron-managed:
   file.managed:
     - names:

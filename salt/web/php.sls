@@ -1,4 +1,8 @@
 {% from 'web/map.jinja' import php, fpm with context %}
+include:
+  - web.packages
+  - web.release
+
 web-php-configured:
   file.managed:
     - template: jinja

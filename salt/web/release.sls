@@ -1,4 +1,7 @@
 # The code, its settings, and the page that tells whether it can serve.
+include:
+  - web.packages
+
 web-folders-present:
   file.directory:
     - names:
