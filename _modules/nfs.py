@@ -1,0 +1,215 @@
+"""
+The NFS server of the files holder, and the mount of it on the web servers.
+
+NFSv4.1 and later only: no rpcbind, no statd, no lock manager, so the only state a client depends
+on is the record of nfsdcld, which lies on the replicated disk. The server runs as one unit of our
+own (files-nfs.service) that is never enabled; the packaged units are masked.
+"""
+
+import re
+import subprocess
+from pathlib import Path
+
+import salt.utils.path
+from salt.exceptions import CommandExecutionError
+
+UNIT = "files-nfs.service"
+KERNEL = "/proc/fs/nfsd"
+MOUNTS = "/proc/self/mountinfo"
+
+
+def __virtual__():
+    if salt.utils.path.which("exportfs") or salt.utils.path.which("mount.nfs4"):
+        return "nfs"
+    return False, "neither exportfs (nfs-kernel-server) nor mount.nfs4 (nfs-common) is installed"
+
+
+def _run(*command, timeout=30):
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout)
+    except (OSError, subprocess.TimeoutExpired) as err:
+        raise CommandExecutionError(f"{' '.join(command)}: {err}") from err
+    if done.returncode:
+        raise CommandExecutionError(f"{' '.join(command)}: {done.stderr.strip()}")
+    return done.stdout
+
+
+def _systemctl(verb):
+    try:
+        _run("systemctl", verb, UNIT)
+    except CommandExecutionError as err:
+        raise CommandExecutionError(f"{err}\n{_journal()}") from err
+
+
+def _journal():
+    """Return the unit's last lines: systemctl itself only says that it failed."""
+    try:
+        return _run("journalctl", "--no-pager", "--output=cat", "--lines=5", "--unit", UNIT).strip()
+    except CommandExecutionError as err:
+        return str(err)
+
+
+def start():
+    """
+    Start the server on the mounted replicated disk: client record, exports, then the threads.
+
+    A half-started server is stopped first, so threads run afterwards in any case. Raises
+    CommandExecutionError with the unit's last log lines.
+
+    CLI Example::
+
+        salt file1 nfs.start
+    """
+    _systemctl("restart")
+
+
+def stop():
+    """
+    Stop the threads and whatever would keep the replicated disk busy.
+
+    CLI Example::
+
+        salt file1 nfs.stop
+    """
+    _systemctl("stop")
+
+
+def threads():
+    """
+    Return how many server threads run; 0 if the server is stopped or was never loaded.
+
+    CLI Example::
+
+        salt file1 nfs.threads
+    """
+    return _number("threads") or 0
+
+
+def _number(name):
+    try:
+        return int(Path(KERNEL, name).read_text(encoding="ascii"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as err:
+        raise CommandExecutionError(f"{KERNEL}/{name}: {err}") from err
+
+
+def status():
+    """
+    Return the server's threads, lease and grace (seconds), versions, in_grace, number of clients.
+
+    CLI Example::
+
+        salt file1 nfs.status
+    """
+    running = threads()
+    return {
+        "threads": running,
+        "lease": _number("nfsv4leasetime"),
+        "grace": _number("nfsv4gracetime"),
+        "versions": _versions() if running else [],
+        "in_grace": _in_grace() if running else None,
+        "clients": len(clients()),
+    }
+
+
+def _versions():
+    words = Path(KERNEL, "versions").read_text(encoding="ascii").split()
+    return [word[1:] for word in words if word.startswith("+")]
+
+
+def _in_grace():
+    """Return True while clients may only reclaim; None where the kernel does not tell."""
+    try:
+        return Path(KERNEL, "v4_end_grace").read_text(encoding="ascii").strip() == "N"
+    except OSError:
+        return None
+
+
+def clients():
+    """
+    Return the NFSv4 clients that hold state: ``[{"address", "name", "status", ...}]``.
+
+    CLI Example::
+
+        salt file1 nfs.clients
+    """
+    try:
+        folders = sorted(Path(KERNEL, "clients").iterdir())
+    except FileNotFoundError:
+        return []
+    found = []
+    for folder in folders:
+        try:
+            found.append(_parse_client((folder / "info").read_text(encoding="utf-8")))
+        except FileNotFoundError:  # it left between the two looks
+            continue
+    return found
+
+
+def _parse_client(text):
+    """Return a client from its info file: address (without port), name, status, renewed (s ago)."""
+    pairs = dict(line.split(": ", 1) for line in text.splitlines() if ": " in line)
+    try:
+        address = pairs["address"].strip('"').rsplit(":", 1)[0].strip("[]")
+        return {
+            "address": address,
+            "name": pairs["name"].strip('"'),
+            "status": pairs.get("status"),
+            "renewed": int(pairs.get("seconds from last renew", -1)),
+        }
+    except (KeyError, ValueError) as err:
+        raise CommandExecutionError(f"{KERNEL}/clients: not understood: {err!r}") from err
+
+
+def exports():
+    """
+    Return what is exported now: ``[{"path", "client", "options": [...]}]``.
+
+    CLI Example::
+
+        salt file1 nfs.exports
+    """
+    return _parse_exports(_run("exportfs", "-s"))
+
+
+def _parse_exports(text):
+    found = re.findall(r"^(\S+)\s+(\S+)\(([^)]*)\)$", text, re.MULTILINE)
+    if len(found) != len(text.split("\n")) - 1:
+        raise CommandExecutionError(f"exportfs -s: not understood: {text!r}")
+    return [
+        {"path": path, "client": client, "options": options.split(",")}
+        for path, client, options in found
+    ]
+
+
+def mounted(path):
+    """
+    Return True if an NFS file system is mounted at ``path``; never touches the path itself.
+
+    CLI Example::
+
+        salt web1 nfs.mounted /srv/moodledata
+    """
+    for line in Path(MOUNTS).read_text(encoding="utf-8").splitlines():
+        before, _, after = line.partition(" - ")
+        if before.split()[4] == path and after.split()[0] in ("nfs", "nfs4"):
+            return True
+    return False
+
+
+def mount(path):
+    """
+    Ask systemd for the mount unit of ``path`` without waiting; return True once it is mounted.
+
+    Made to be asked again and again: an unreachable server is no error, only not yet True.
+
+    CLI Example::
+
+        salt web1 nfs.mount /srv/moodledata
+    """
+    if mounted(path):
+        return True
+    unit = path.strip("/").replace("-", "\\x2d").replace("/", "-") + ".mount"
+    _run("systemctl", "start", "--no-block", unit)
+    return False

@@ -1,0 +1,44 @@
+file-modules-configured:
+  file.managed:
+    - name: /etc/modules-load.d/cluster-file.conf
+    - contents: [drbd, nfsd]
+
+{%- for module in ['drbd', 'nfsd'] %}
+
+file-module-{{ module }}-loaded:
+  cmd.run:
+    - name: modprobe {{ module }}
+    - creates: /sys/module/{{ module }}
+{%- endfor %}
+
+file-drbd-configured:
+  file.managed:
+    - template: jinja
+    - makedirs: True
+    - show_changes: False
+    - names:
+      - /etc/drbd.d/global_common.conf:
+        - source: salt://file/files/global_common.conf
+      - /etc/drbd.d/r0.res:
+        - source: salt://file/files/r0.res.jinja
+        - mode: '0600'
+      - /usr/local/lib/cluster/split-brain.sh:
+        - source: salt://file/files/split-brain.sh
+        - mode: '0755'
+    - require:
+      - pkg: file-packages-installed
+
+file-drbd-resource-present:
+  drbd.present:
+    - name: r0
+    - require:
+      - file: file-drbd-configured
+      - cmd: file-module-drbd-loaded
+
+# Up as Secondary at every boot.
+file-drbd-boot-enabled:
+  service.running:
+    - name: drbd@r0.target
+    - enable: True
+    - require:
+      - drbd: file-drbd-resource-present
