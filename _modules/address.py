@@ -80,7 +80,7 @@ def list_():
 
 def present(address, prefix, interface):
     """
-    Hold an address on an interface and announce it; return True if it was not there before.
+    Hold an address on an interface and announce it; safe to repeat. Returns True.
 
     CLI Example::
 
@@ -91,7 +91,7 @@ def present(address, prefix, interface):
 
 def present_all(addresses, gateway=None):
     """
-    Hold several addresses, all or none, and announce them; return True if any was new.
+    Hold several addresses, all or none, and announce them; safe to repeat. Returns True.
 
     With ``gateway`` the default route goes there, from the first address of the list. If anything
     fails, none of the addresses is left and CommandExecutionError is raised.
@@ -101,7 +101,6 @@ def present_all(addresses, gateway=None):
         salt lb1 address.present_all '[{address: 203.0.113.10, prefix: 24, interface: eth0}]'
     """
     _check(addresses)
-    held = [(entry["address"], entry["interface"]) for entry in list_()]
     links = dict.fromkeys(entry["interface"] for entry in addresses)
     lines = [f"link set dev {link} up" for link in links]
     lines += [
@@ -120,7 +119,7 @@ def present_all(addresses, gateway=None):
     except CommandExecutionError:
         absent_all(addresses)
         raise
-    return any((entry["address"], entry["interface"]) not in held for entry in addresses)
+    return True
 
 
 def absent(address, prefix=None, interface=None):

@@ -5,7 +5,7 @@ balancer-ipvs-table-present:
     - name: /etc/ipvsadm.rules
     - require:
       - pkg: balancer-packages-installed
-      - sysctls: balancer-sysctls-set
+      - file: balancer-module-configured
 
 balancer-ipvs-sync-daemons-present:
   ipvs.sync_daemons_present:

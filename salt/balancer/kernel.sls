@@ -2,16 +2,9 @@
 balancer-module-configured:
   file.managed:
     - names:
-      - /etc/modules-load.d/cluster-balancer.conf: {contents: ip_vs}
+      - /etc/modules-load.d/cluster-balancer.conf: [{contents: ip_vs}]
       - /etc/modprobe.d/cluster-balancer.conf:
         - contents: options ip_vs conn_tab_bits={{ salt['topology.tuning']().conn_tab_bits }}
-
-balancer-module-loaded:
-  cmd.run:
-    - name: modprobe ip_vs
-    - creates: /proc/net/ip_vs
-    - require:
-      - file: balancer-module-configured
 
 balancer-sysctls-set:
   sysctls.managed:
@@ -33,5 +26,6 @@ balancer-sysctls-set:
         # IPVS keeps its own, synchronised table; conntrack's is not synchronised. nftables.conf
         # leaves these connections untracked for the same reason. Absent without NFCT.
         net.ipv4.vs.conntrack: 0
+    # ipvsadm has loaded ip_vs by then, which brings net.ipv4.vs.*
     - require:
-      - cmd: balancer-module-loaded
+      - ipvs: balancer-ipvs-table-present
