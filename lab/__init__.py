@@ -1,0 +1,1 @@
+"""The whole cluster on this machine: real virtual machines, networks, faults, an outside client."""
