@@ -1,0 +1,205 @@
+"""
+The accounts and the schema of the cluster on a MySQL or MariaDB server.
+
+The application's account may use its own schema from the internal network and nothing else. A
+replication account exists per database VM, usable from that VM's address only and over TLS only.
+``root`` is known to the unix socket alone. Everything is created on the primary and replicated.
+
+Passwords are read from the pillar here, so that none is ever an argument of a state or function.
+Whether a password is the right one is found by logging in with it.
+"""
+
+import hashlib
+import ipaddress
+import os
+import re
+
+import salt.utils.files
+
+REPLICATION = "replication"
+# Moodle's documentation asks for these; CREATE TEMPORARY TABLES is used by its reports.
+APPLICATION_PRIVILEGES = (
+    "SELECT, INSERT, UPDATE, DELETE, CREATE, DROP, INDEX, ALTER, CREATE TEMPORARY TABLES"
+)
+# Cloning needs BACKUP_ADMIN of a MySQL donor; a MariaDB replica is seeded by a dump, which reads.
+REPLICATION_PRIVILEGES = {
+    "mysql": "REPLICATION SLAVE, BACKUP_ADMIN",
+    "mariadb": "REPLICATION SLAVE, SELECT, SHOW VIEW, EVENT, TRIGGER, LOCK TABLES, RELOAD, "
+    "BINLOG MONITOR, PROCESS",
+}
+
+
+def __virtual__():
+    if __utils__["sqlserver.available"]():
+        return "mysql_account"
+    return False, "PyMySQL is not installed in Salt's Python"
+
+
+def _wanted(engine):
+    """Return the accounts: user, host, password, scope, privileges, tls, and where to try them."""
+    cluster, secrets = __pillar__["cluster"], __pillar__["secrets"]
+    subnet = ipaddress.ip_network(cluster["networks"]["internal"]["subnet"])
+    application = {
+        "user": cluster["database"]["user"],
+        "host": f"{subnet.network_address}/{subnet.netmask}",
+        "password": secrets["database"]["moodle"],
+        # In a GRANT, % and _ of a schema's name are wild cards.
+        "scope": _identifier(re.sub(r"([_%])", r"\\\1", cluster["database"]["name"])) + ".*",
+        "privileges": APPLICATION_PRIVILEGES,
+        "tls": False,
+        "try": __utils__["topology.internal"](cluster, __grains__["id"]),
+    }
+    me = _traffic_address(__grains__["id"])
+    others = [_traffic_address(vm["name"]) for vm in __utils__["topology.vms"](cluster, "database")]
+    replication = {
+        "user": REPLICATION,
+        "password": __utils__["sqlserver.replication_password"](secrets),
+        "scope": "*.*",
+        "privileges": REPLICATION_PRIVILEGES[engine],
+        "tls": True,
+        "try": me,
+    }
+    # This VM's own account comes last: only that one can be tried from here, and if its password
+    # is the right one, then so are the others'.
+    hosts = sorted(others, key=lambda address: address == me)
+    return [application, *({**replication, "host": host} for host in hosts)]
+
+
+def _traffic_address(name):
+    return __utils__["topology.traffic_address"](__pillar__["cluster"], name, "replication")
+
+
+def _identifier(name):
+    return "`" + name.replace("`", "``") + "`"
+
+
+def present(change=True):
+    """
+    Create or correct the schema and the accounts on a writable server; return what was done.
+
+    The answer is a list like ``["schema moodle created", "moodle@… password changed"]``. With
+    ``change=False`` nothing is done, and the list says what would be. Raises CommandExecutionError
+    if the server refuses.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt db1 mysql_account.present change=False
+    """
+    name = __pillar__["cluster"]["database"]["name"]
+    with __utils__["sqlserver.local"]() as server:
+        done = []
+        if {"Database": name} not in server.all("SHOW DATABASES"):
+            done.append(f"schema {name} created")
+            if change:
+                options = "CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci"
+                server.do(f"CREATE DATABASE {_identifier(name)} {options}")
+        tried = {}
+        for account in _wanted(server.dialect["engine"]):
+            found = _deviation(server, account, tried)
+            if found:
+                done.append(f"{account['user']}@{account['host']} {found}")
+                if change:
+                    _correct(server, account)
+    return done
+
+
+def _deviation(server, account, tried):
+    """Return what is wrong with an account on the server, or None."""
+    user, host = account["user"], account["host"]
+    if not server.all("SELECT 1 FROM mysql.user WHERE User = %s AND Host = %s", (user, host)):
+        return "created"
+    if user not in tried:
+        tried[user] = __utils__["sqlserver.accepts"](account["try"], user, account["password"])
+    if not tried[user]:
+        return "password changed"
+    found = [next(iter(row.values())) for row in server.all("SHOW GRANTS FOR %s@%s", (user, host))]
+    if _parse_grants(found) != {account["scope"]: set(account["privileges"].split(", "))}:
+        return "privileges corrected"
+    return None
+
+
+def _parse_grants(lines):
+    """Return ``{scope: {privilege, ...}}`` of SHOW GRANTS, without the empty USAGE."""
+    grants = {}
+    for line in lines:
+        match = re.match(r"GRANT (.+?) ON (.+?) TO ", line)
+        if not match:
+            raise ValueError("a line of SHOW GRANTS is not understood")
+        privileges = set(match[1].split(", ")) - {"USAGE"}
+        if privileges:
+            grants.setdefault(match[2], set()).update(privileges)
+    return grants
+
+
+def _correct(server, account):
+    """Create the account, or give it its password and its privileges, and nothing more."""
+    who = (account["user"], account["host"])
+    require = "SSL" if account["tls"] else "NONE"
+    for verb in ("CREATE USER IF NOT EXISTS", "ALTER USER"):
+        _identify(server, verb, who, account["password"], require)
+    server.all("REVOKE ALL PRIVILEGES, GRANT OPTION FROM %s@%s", who)
+    scope = account["scope"].replace("%", "%%")
+    server.all(f"GRANT {account['privileges']} ON {scope} TO %s@%s", who)
+
+
+def _identify(server, verb, who, password, require):
+    if server.dialect["engine"] == "mysql":
+        by, value = "BY", password
+    else:
+        # MariaDB writes the statement into its binary log as it came: send what it would store.
+        once = hashlib.sha1(password.encode()).digest()
+        by, value = "BY PASSWORD", "*" + hashlib.sha1(once).hexdigest().upper()
+    statement = f"{verb} %s@%s IDENTIFIED {by} %s REQUIRE {require}"
+    server.all(statement, (*who, value), secret=True)
+
+
+def replica_password(deadline=None):
+    """
+    Give the local replica the pillar's password if it uses another; return True if it did.
+
+    Nothing changes on a server that follows nobody, and nothing before the source accepts the new
+    password: until then the old connection lives on. ``deadline`` (Unix seconds; None asks whether
+    a change is due, without changing) limits the wait for the source. Raises CommandExecutionError
+    at the deadline.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt db2 mysql_account.replica_password "$(($(date +%s) + 60))"
+    """
+    password = __utils__["sqlserver.replication_password"](__pillar__["secrets"])
+    with __utils__["sqlserver.local"]() as server:
+        source = server.one("SHOW REPLICA STATUS")
+        if not source or _stored_password(server) == password:
+            return False
+        if deadline is None:
+            return True
+        host = source.get("Source_Host") or source["Master_Host"]
+        __utils__["sqlserver.until"](
+            deadline,
+            f"{host} accepts the new replication password",
+            lambda: __utils__["sqlserver.accepts"](host, REPLICATION, password, deadline),
+        )
+        server.do("STOP REPLICA IO_THREAD")
+        server.all(server.dialect["password"], {"password": password}, secret=True)
+        server.do("START REPLICA IO_THREAD")
+    return True
+
+
+def _stored_password(server):
+    if server.dialect["engine"] == "mysql":
+        return server.one("SELECT User_password AS password FROM mysql.slave_master_info")[
+            "password"
+        ]
+    datadir = server.one("SELECT @@GLOBAL.datadir AS path")["path"]
+    path = os.path.join(datadir, "master.info")
+    with salt.utils.files.fopen(path, encoding="utf-8") as file:
+        return _parse_master_info(file.read())
+
+
+def _parse_master_info(text):
+    """Return the password in MariaDB's master.info: its sixth line, the first counts the lines."""
+    return text.splitlines()[5]

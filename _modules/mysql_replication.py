@@ -1,0 +1,354 @@
+"""
+Replication of MySQL (8.4, 9.x) and MariaDB (10.11, 11.x) through one interface.
+
+Which engine answers is asked of the server; what the two call differently is in
+`_utils/sqlserver.py`. Deadlines are Unix seconds. Passwords come from the pillar, never from
+arguments; a replica keeps its own copy (mysql.slave_master_info, or master.info in the data
+directory), readable by the database's administrators only.
+
+A primary with semi-synchronous mode on acknowledges no commit before a replica has received it
+(AFTER_SYNC), and waits for weeks rather than go on alone (I2). A *replica* must have that mode
+off: its applier would wait for replicas of its own, for ever. Hence ``FOLLOWER``: my.cnf switches
+the mode on, and this file, which is there only while the server follows, switches it off.
+"""
+
+import contextlib
+import os
+import time
+
+import salt.utils.files
+from salt.exceptions import CommandExecutionError
+
+USER = "replication"
+FOLLOWER = "/etc/mysql/role.d/follower.cnf"
+LOCK_WAIT_TIMEOUT = 1205
+OWN_SCHEMAS = {"information_schema", "mysql", "performance_schema", "sys", "cluster"}
+
+
+def __virtual__():
+    if __utils__["sqlserver.available"]():
+        return "mysql_replication"
+    return False, "PyMySQL is not installed in Salt's Python"
+
+
+def _local(deadline=None):
+    return __utils__["sqlserver.local"](deadline)
+
+
+def _remote(host, deadline):
+    """Connect to another database server as its replicas do."""
+    return __utils__["sqlserver.remote"](host, USER, _password(), deadline)
+
+
+def _password():
+    return __utils__["sqlserver.replication_password"](__pillar__["secrets"])
+
+
+def _until(deadline, what, look):
+    return __utils__["sqlserver.until"](deadline, what, look)
+
+
+def status():
+    """
+    Return what the local server is: engine, version, writable, executed, blank, replica, semi_sync.
+
+    ``replica`` is None on a server that follows nobody. ``blank``: it never executed a transaction
+    and holds no schema of its own. Raises CommandExecutionError if the server does not answer.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt db1 mysql_replication.status
+    """
+    with _local() as server:
+        return _status(server)
+
+
+def _status(server):
+    engine, prefix = server.dialect["engine"], server.dialect["semi_sync"].lower()
+    variables = server.pairs(f"SHOW GLOBAL VARIABLES LIKE '{prefix}%'")
+    counters = server.pairs("SHOW GLOBAL STATUS LIKE 'Rpl_semi_sync%'")
+    row = server.one("SHOW REPLICA STATUS")  # before the executed set, which can only be newer
+    executed = server.one(server.dialect["executed"])
+    base = server.one("SELECT @@GLOBAL.read_only AS read_only, @@GLOBAL.server_id AS server_id")
+    schemas = {entry["Database"] for entry in server.all("SHOW DATABASES")}
+    replica = __utils__["replication.replica"](server.dialect, row, counters)
+    if replica:
+        behind = __utils__[f"gtid.{engine}_behind"]
+        replica["behind"] = behind(executed["executed"], replica["received"])
+    return {
+        "engine": engine,
+        "version": server.version,
+        "server_id": base["server_id"],
+        "writable": base["read_only"] in (0, "OFF"),
+        "executed": executed["executed"],
+        "purged": executed["purged"],
+        "blank": not executed["executed"] and not replica and not schemas - OWN_SCHEMAS,
+        "replica": replica,
+        "semi_sync": __utils__["replication.semi_sync"](server.dialect, variables, counters),
+    }
+
+
+def writable(enabled, deadline):
+    """
+    Let the server accept writes, or refuse them, to administrators too where the engine can.
+
+    To refuse, clients are disconnected, also one whose commit still waits for a replica's
+    acknowledgement: it is never told that its data was stored.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt db1 mysql_replication.writable False "$(($(date +%s) + 10))"
+    """
+    with _local(deadline) as server:
+        if enabled:
+            server.do(*server.dialect["writable"])
+        else:
+            _until(deadline, "read-only mode", lambda: _refuse_writes(server))
+            _disconnect(server)
+
+
+def _refuse_writes(server):
+    _disconnect(server)
+    try:
+        server.do(*server.dialect["passive"])
+    except CommandExecutionError as error:
+        if getattr(error, "code", 0) != LOCK_WAIT_TIMEOUT:
+            raise
+        return False
+    return True
+
+
+def _disconnect(server):
+    own = server.connection.thread_id()
+    for row in server.all("SHOW PROCESSLIST"):
+        serving = row["Command"].startswith(("Binlog", "Daemon", "Slave", "Replica"))
+        if row["Id"] != own and not serving and row["User"] not in ("root", "system user"):
+            with contextlib.suppress(CommandExecutionError):  # gone by itself
+                server.do(f"KILL {int(row['Id'])}")
+
+
+def semi_sync(enabled):
+    """
+    Switch semi-synchronous mode of the primary: on waits for a replica, off serves alone.
+
+    Only the arbiter's record permits "off" (I2); this function does not ask it.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt db1 mysql_replication.semi_sync True
+    """
+    with _local() as server:
+        server.do(f"SET GLOBAL {server.dialect['source']} = {'ON' if enabled else 'OFF'}")
+
+
+def verify_semi_sync(deadline):
+    """
+    Commit a row and return the evidence that a replica acknowledged it.
+
+    Raises CommandExecutionError if the mode is off or nobody acknowledges before the deadline; the
+    commit then goes on waiting until the mode is switched off or a replica comes.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt db1 mysql_replication.verify_semi_sync "$(($(date +%s) + 10))"
+    """
+    with _local(deadline) as server:
+        before = _status(server)["semi_sync"]
+        if not before["enabled"]:
+            raise CommandExecutionError("semi-synchronous mode is off")
+        started = time.monotonic()
+        _commit(server)
+        seconds = round(time.monotonic() - started, 4)
+        after = _status(server)
+    now = after["semi_sync"]
+    acknowledged = now["acknowledged"] - before["acknowledged"]
+    if not acknowledged or not now["replicas"] or now["unacknowledged"] > before["unacknowledged"]:
+        raise CommandExecutionError(f"a commit returned that no replica acknowledged: {now}")
+    return {
+        "acknowledged": acknowledged,
+        "replicas": now["replicas"],
+        "seconds": seconds,
+        "executed": after["executed"],
+    }
+
+
+def _commit(server):
+    if not server.all("SHOW DATABASES LIKE 'cluster'"):
+        server.do("CREATE DATABASE cluster")
+    if not server.all("SHOW TABLES FROM cluster LIKE 'mirror'"):
+        server.do(
+            "CREATE TABLE cluster.mirror (id TINYINT PRIMARY KEY, verified DATETIME(6) NOT NULL)"
+        )
+    server.do("REPLACE INTO cluster.mirror VALUES (1, UTC_TIMESTAMP(6))")
+
+
+def errant(source, deadline):
+    """
+    Return the transactions this server has and ``source`` (an address) has not, '' if none.
+
+    MySQL: the exact set. MariaDB: the last one of each domain and server that is ahead. Raises
+    CommandExecutionError if the source cannot be asked: unknown is not none.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt db1 mysql_replication.errant 192.168.10.28 "$(($(date +%s) + 10))"
+    """
+    with _local(deadline) as server, _remote(source, deadline) as other:
+        return _ahead(server, other)
+
+
+def _ahead(server, other):
+    mine = server.one(server.dialect["executed"])["executed"]
+    theirs = other.one(other.dialect["executed"])["executed"]
+    return __utils__[f"gtid.{server.dialect['engine']}_subtract"](mine, theirs)
+
+
+def has_all(replica, deadline):
+    """
+    Wait until the server at address ``replica`` has executed what this one has at this moment.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt db1 mysql_replication.has_all 192.168.10.28 "$(($(date +%s) + 60))"
+    """
+    with _local(deadline) as server:
+        mine = server.one(server.dialect["executed"])["executed"]
+        subtract = __utils__[f"gtid.{server.dialect['engine']}_subtract"]
+    with _remote(replica, deadline) as other:
+
+        def caught_up():
+            return not subtract(mine, other.one(other.dialect["executed"])["executed"])
+
+        return _until(deadline, f"{replica} has caught up", caught_up)
+
+
+def follow(source, deadline):
+    """
+    Make this server a read-only replica of the one at address ``source``, and wait until it is.
+
+    A blank server is seeded first if the source no longer has all it ever wrote in its binary logs.
+    Raises CommandExecutionError on a writable server, or naming the errant transactions.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt db2 mysql_replication.follow 192.168.10.18 "$(($(date +%s) + 60))"
+    """
+    with _local(deadline) as server:
+        now = _status(server)
+        if now["writable"]:
+            raise CommandExecutionError("this server is writable; it must be passive to follow")
+        with _remote(source, deadline) as other:
+            found = _ahead(server, other)
+            incomplete = now["blank"] and not _complete(other)
+        if found:
+            raise CommandExecutionError(
+                f"errant transactions that {source} does not have: {found}; save and re-seed"
+            )
+    if incomplete:
+        __salt__["mysql_clone.seed"](source, deadline)
+    with _local(deadline) as server:
+        _configure(server, source)
+        _until(deadline, f"receiving from {source}", lambda: _receiving(server))
+
+
+def _complete(other):
+    """Tell whether the source's binary logs reach back to its very first transaction."""
+    if other.dialect["engine"] == "mysql":
+        return not other.one(other.dialect["executed"])["purged"]
+    return other.one("SELECT BINLOG_GTID_POS(%s, 4) AS start", (_first_log(other),))["start"] == ""
+
+
+def _first_log(other):
+    return other.one("SHOW BINARY LOGS")["Log_name"]
+
+
+def _configure(server, source):
+    now = _status(server)
+    replica = now["replica"]
+    _note_follower(server)
+    server.do(f"SET GLOBAL {server.dialect['source']} = OFF")
+    if not replica or (replica["source"], replica["user"]) != (source, USER):
+        server.do("STOP REPLICA", "RESET REPLICA ALL")
+        statement = server.dialect["follow"]
+        if not replica and now["executed"] and "demoted" in server.dialect:
+            statement = server.dialect["demoted"]
+        server.all(statement, _connection(server, source), secret=True)
+    server.do("START REPLICA")
+
+
+def _connection(server, source):
+    ca = server.one("SELECT @@GLOBAL.ssl_ca AS path")["path"]
+    return {"host": source, "port": 3306, "user": USER, "password": _password(), "ca": ca}
+
+
+def _receiving(server):
+    replica = _status(server)["replica"]
+    if replica["apply_error"]:
+        raise CommandExecutionError(f"the replica cannot apply: {replica['apply_error']}")
+    return replica["receiving"] and replica["applying"]
+
+
+def _note_follower(server):
+    os.makedirs(os.path.dirname(FOLLOWER), mode=0o755, exist_ok=True)
+    with salt.utils.files.fopen(FOLLOWER, "w", encoding="utf-8") as file:
+        file.write(
+            f"# This server follows another (mysql_replication).\n[mysqld]\n"
+            f"{server.dialect['source']} = OFF\n"
+        )
+
+
+def promote(deadline):
+    """
+    Stop following: receive nothing more, apply all that was received, forget the source.
+
+    The server stays read-only. Nothing happens on a server that follows nobody. Raises
+    CommandExecutionError if not all can be applied before the deadline, and if this server was
+    restarted and has not reached its source since: what it had acknowledged before may be lost.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt db2 mysql_replication.promote "$(($(date +%s) + 10))"
+    """
+    with _local(deadline) as server:
+        replica = _status(server)["replica"]
+        if replica:
+            if not replica["heard"]:
+                raise CommandExecutionError(
+                    f"restarted, and not in touch with {replica['source']} since: acknowledged "
+                    "transactions may be missing here"
+                )
+            _stop_receiving(server)
+            server.do("START REPLICA SQL_THREAD")
+            _until(deadline, "all that was received is applied", lambda: _applied(server))
+            server.do("STOP REPLICA", "RESET REPLICA ALL")
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(FOLLOWER)
+
+
+def _stop_receiving(server):
+    """Stop the receiver; MariaDB would first try to tell a dead source, for seconds."""
+    name = server.dialect["replica"]
+    server.do(f"SET GLOBAL {name} = OFF", "STOP REPLICA IO_THREAD", f"SET GLOBAL {name} = ON")
+
+
+def _applied(server):
+    replica = _status(server)["replica"]
+    if replica["apply_error"]:
+        raise CommandExecutionError(f"the replica cannot apply: {replica['apply_error']}")
+    return not replica["behind"]
