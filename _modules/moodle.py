@@ -8,6 +8,7 @@ PHP through standard input and files only www-data can read, never through a com
 import grp
 import json
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -28,8 +29,11 @@ DRIVERS = {
     "mariadb": ("mariadb", "mysql"),
     "postgresql": ("pgsql", "postgres"),
 }
+# How PHP and Moodle's environment check begin the line that matters.
+ERROR = re.compile(r"Fatal error: |^!! ")
 # Hands a script its arguments from standard input, as if they had come by the command line.
 RELAY = (
+    "define('RELAYED', true);"
     "$_SERVER['argv'] = json_decode(stream_get_contents(STDIN), true);"
     "$_SERVER['argc'] = count($_SERVER['argv']);"
     "require $_SERVER['argv'][0];"
@@ -103,6 +107,8 @@ def config():
         "$CFG = new stdClass();",
         *lines,
         "$CFG->directorypermissions = 02770;",
+        "// Moodle 4.4's installer asks for this before it has stored its default.",
+        "if (defined('RELAYED')) { $CFG->formatstringstriptags = true; }",
         "",
     ])
 
@@ -180,11 +186,19 @@ def _cli(script, options, deadline=60):
                          for key, value in options.items())]
     code, output, errors = _php(["-r", RELAY], json.dumps(arguments), deadline)
     if code:
-        tail = "\n".join((output + errors).strip().splitlines()[-15:])
+        reason = _reason(output + errors)
         for secret in filter(None, map(options.get, ("adminpass", "password"))):
-            tail = tail.replace(secret, "...")
-        raise CommandExecutionError(f"admin/cli/{script} ended with {code}: {tail}")
+            reason = reason.replace(secret, "...")
+        raise CommandExecutionError(f"admin/cli/{script} ended with {code}: {reason}")
     return output
+
+
+def _reason(text):
+    """Return the lines that say why a script failed: from the last error on, or the last ones."""
+    lines = text.strip().splitlines()
+    errors = [number for number, line in enumerate(lines) if ERROR.search(line)]
+    start = errors[-1] if errors else max(len(lines) - 10, 0)
+    return "\n".join(lines[start : start + 10])
 
 
 def status():
@@ -252,7 +266,7 @@ def _mounted(mounts, point):
 
 def recorded():
     """
-    Return True if this VM knows that the site was installed.
+    Return what this VM remembers of the installation: None, begun or installed.
 
     CLI Example:
 
@@ -260,25 +274,44 @@ def recorded():
 
         salt web1 moodle.recorded
     """
-    return Path(STAMP).exists()
+    try:
+        return json.loads(Path(STAMP).read_text())["state"]
+    except FileNotFoundError:
+        return None
 
 
-def record(found):
+def finished():
     """
-    Remember on this VM that the site is installed.
-
-    found
-        What ``moodle.status`` said.
+    Return True if this VM knows that the site was installed to the end.
 
     CLI Example:
 
     .. code-block:: bash
 
-        salt web1 moodle.record '{state: installed}'
+        salt web1 moodle.finished
+    """
+    return recorded() == "installed"
+
+
+def record(state):
+    """
+    Remember on this VM how far the installation is.
+
+    state
+        begun or installed.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt web1 moodle.record installed
     """
     Path(STAMP).parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(f"{STAMP}.new")
-    temporary.write_text(json.dumps(found))
+    with temporary.open("w") as stream:
+        json.dump({"state": state}, stream)
+        stream.flush()
+        os.fsync(stream.fileno())
     temporary.replace(STAMP)
 
 
@@ -301,6 +334,8 @@ def install(deadline=1800):
     found = status()
     if found["state"] != "empty":
         raise CommandExecutionError(_occupied(found))
+    # Before the first table: what is found half-way later was begun here, and by no user.
+    record("begun")
     site = __pillar__["cluster"]["moodle"]
     _cli("install_database.php", {
         "lang": site.get("language", "en"),
@@ -311,11 +346,12 @@ def install(deadline=1800):
         "shortname": site["short_name"],
         "agree-license": True,
     }, deadline)
+    record("installed")
     return status()
 
 
 def _occupied(found):
-    if found["state"] == "installed":
+    if found["state"] == "installed" and recorded() != "begun":
         return f"the site is installed already, version {found['version']}"
     return (
         f"the database holds {found['tables']} tables of an installation that did not finish; "

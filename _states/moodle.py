@@ -37,23 +37,25 @@ def installed(name, deadline=1800):
     """
     ret = {"name": name, "changes": {}, "result": True, "comment": ""}
     try:
-        if __salt__["moodle.recorded"]():
+        if __salt__["moodle.finished"]():
             return ret | {"comment": "the site was installed before"}
         found = __salt__["moodle.status"]()
-        if found["state"] == "installed":
-            return _record(ret, found)
+        if found["state"] == "installed" and not __salt__["moodle.recorded"]():
+            return _adopt(ret, found)
         if __opts__["test"] and found["state"] == "empty":
             return ret | {"result": None, "changes": {"old": "empty", "new": "installed"},
                           "comment": "the site would be installed"}
         done = __salt__["moodle.install"](deadline)
     except CommandExecutionError as error:
         return ret | {"result": False, "comment": str(error)}
-    if done["state"] != "installed":
-        return ret | {"result": False, "comment": f"the installer left the database {done}"}
-    return _record(ret | {"changes": {"old": found["state"], "new": "installed"}}, done)
+    return ret | {
+        "changes": {"old": found["state"], "new": done["state"]},
+        "comment": f"the site is installed, version {done['version']}",
+    }
 
 
-def _record(ret, found):
+def _adopt(ret, found):
+    """Another VM, or this one before it was rebuilt, installed the site."""
     if not __opts__["test"]:
-        __salt__["moodle.record"](found)
+        __salt__["moodle.record"]("installed")
     return ret | {"comment": f"the site is installed, version {found['version']}"}

@@ -9,7 +9,7 @@ moodle-database-awaited:
     - function: moodle.database_answers
     - deadline: 900
     - unless:
-      - fun: moodle.recorded
+      - fun: moodle.finished
     - require:
       - release: web-release-deployed
 
@@ -19,7 +19,7 @@ moodle-data-awaited:
     - function: moodle.data_mounted
     - deadline: 900
     - unless:
-      - fun: moodle.recorded
+      - fun: moodle.finished
     - require:
       - release: web-release-deployed
 
