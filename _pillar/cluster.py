@@ -37,8 +37,7 @@ def ext_pillar(minion_id, pillar, secrets, schema=None):
     schema = schema or os.path.join(os.path.dirname(secrets), "schema.yaml")
     cluster = __utils__["topology.settled"](pillar.get("cluster"))
     given = _cached(secrets, _decrypted, {})
-    data = {"cluster": cluster} | given
-    found = _errors(data, _cached(schema, _plain, None), _stamp(secrets))
+    found = _errors(cluster, given, _cached(schema, _plain, None), _stamp(secrets))
     if not found and minion_id not in cluster["vms"]:
         found = [{"path": "cluster.vms", "message": f"there is no VM named {minion_id!r}"}]
     if found:
@@ -63,12 +62,17 @@ def errors(data, schema):
     return sorted(found, key=lambda error: (error["path"], error["message"]))
 
 
-def _errors(data, schema, stamp):
+def _errors(cluster, given, schema, stamp):
     # Every VM asks for the same answer at once; certificates run out, so a day's answer is old.
     last = _CACHE.get("errors")
-    key = (data["cluster"], stamp, datetime.date.today())
+    key = (cluster, stamp, datetime.date.today())
     if not last or last[0] != key:
-        _CACHE["errors"] = last = (key, errors(data, schema))
+        data = {"cluster": cluster, "secrets": given.get("secrets")}
+        found = errors({key: value for key, value in data.items() if value is not None}, schema)
+        if "problem" in given:
+            found = [error for error in found if not error["path"].startswith("secrets")]
+            found.append({"path": "secrets", "message": given["problem"]})
+        _CACHE["errors"] = last = (key, found)
     return last[1]
 
 
@@ -77,7 +81,7 @@ def _stamp(path):
         stat = os.stat(path)
     except FileNotFoundError:
         return None
-    return (stat.st_mtime_ns, stat.st_size, stat.st_ino)
+    return (stat.st_mtime_ns, stat.st_size, stat.st_ino, stat.st_mode)
 
 
 def _cached(path, load, missing):
@@ -86,26 +90,34 @@ def _cached(path, load, missing):
         return missing
     if _CACHE.get(path, (None,))[0] != stamp:
         with open(path, encoding="utf-8") as file:
-            _CACHE[path] = (stamp, load(path, file.read()))
+            _CACHE[path] = (stamp, load(path, file))
     return _CACHE[path][1]
 
 
-def _plain(path, content):
-    return _renderers()["yaml"](content)
+def _plain(path, file):
+    return _renderers()["yaml"](file.read())
 
 
-def _decrypted(path, content):
+def _decrypted(path, file):
     """Render secrets.sls; no part of its text may reach an exception, a log or a minion."""
+    mode = os.fstat(file.fileno()).st_mode & 0o777
+    if mode & 0o077:
+        return {"problem": f"{path} has mode {mode:o}, others can read it; chmod 600 it"}
     try:
+        content = file.read()
         data = _renderers()["yaml"](content)
         if "BEGIN PGP MESSAGE" in content:
             data = _renderers()["gpg"](data)
+    except UnicodeDecodeError:
+        return {"problem": f"{path} is not UTF-8"}
     except SaltRenderError as error:
         line = re.search(r"line (\d+)", str(error))
         where = f" near line {line[1]}" if line else ""
         reason = "cannot be decrypted" if "decrypt" in str(error) else f"is not YAML{where}"
-        raise WrongPillar(f"{path} {reason}") from None
-    return {"secrets": data.get("secrets")} if isinstance(data, dict) else {}
+        return {"problem": f"{path} {reason}"}
+    if not isinstance(data, dict) or "secrets" not in data:
+        return {"problem": f"{path} has no key secrets; run bin/secrets"}
+    return {"secrets": data["secrets"]}
 
 
 def _renderers():

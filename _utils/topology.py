@@ -44,6 +44,11 @@ def settled(cluster):
             name: _without(entry, ("addresses", "interfaces"))
             for name, entry in cluster["vms"].items()
         }
+    if isinstance(cluster.get("networks"), dict):
+        cluster["networks"] = {
+            name: present(entry) if isinstance(entry, dict) else entry
+            for name, entry in cluster["networks"].items()
+        }
     cluster["moodle"] = _without(cluster.get("moodle"), ("source",))
     return {key: value for key, value in cluster.items() if value is not None}
 

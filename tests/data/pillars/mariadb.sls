@@ -1,0 +1,4 @@
+# The other database engine.
+cluster:
+  database:
+    engine: mariadb
