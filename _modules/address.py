@@ -9,13 +9,13 @@ Every function raises CommandExecutionError when the kernel refuses, SaltInvocat
 something that is not an address.
 """
 
+import fcntl
 import ipaddress
 import json
 import socket
 import struct
 import subprocess
 import time
-from pathlib import Path
 
 import salt.utils.path
 from salt.exceptions import CommandExecutionError, SaltInvocationError
@@ -25,6 +25,7 @@ __func_alias__ = {"list_": "list"}
 ARP = 0x0806
 ETHERNET = 1
 REQUEST, REPLY = 1, 2
+SIOCGIFFLAGS, IFF_RUNNING = 0x8913, 0x40
 NOBODY, EVERYBODY, ANY = b"\0" * 6, b"\xff" * 6, b"\0" * 4
 # destination, source, type; hardware, protocol, their lengths, operation; sender, target
 FRAME = struct.Struct("!6s6sH HHBBH 6s4s 6s4s")
@@ -149,7 +150,7 @@ def absent_all(addresses):
     unwanted = {_ip(entry["address"]) for entry in addresses}
     lines = [
         f"addr del {entry['address']}/{entry['prefix']} dev {entry['interface']}\n"
-        for entry in list_()
+        for entry in reversed(list_())  # secondaries first: they may go with their primary
         if entry["address"] in unwanted
     ]
     if lines:
@@ -221,14 +222,14 @@ def duplicate(address, interface, probes=3, interval=0.1):
         salt lb1 address.duplicate 203.0.113.10 eth0
     """
     packed = socket.inet_aton(_ip(address))
-    _need_carrier(interface)
     try:
         with _socket(interface) as arp:
+            _need_carrier(arp, interface)
             own = arp.getsockname()[4]
             for _ in range(probes):
                 arp.send(_frame(REQUEST, own, ANY, NOBODY, packed))
                 if found := _hear(arp, packed, own, time.monotonic() + interval):
-                    return ":".join(f"{byte:02x}" for byte in found)
+                    return found.hex(":")
     except OSError as err:
         raise CommandExecutionError(f"ARP probe for {address} on {interface}: {err}") from err
     return None
@@ -255,12 +256,10 @@ def _holder(frame, packed, own):
     return mac if mac != own and (sender == packed or probing) else None
 
 
-def _need_carrier(interface):
-    try:
-        carrier = Path(f"/sys/class/net/{interface}/carrier").read_text(encoding="ascii").strip()
-    except OSError as err:
-        raise CommandExecutionError(f"{interface} is down or absent: {err}") from err
-    if carrier != "1":
+def _need_carrier(arp, interface):
+    request = struct.pack("16sH14x", interface.encode(), 0)
+    (flags,) = struct.unpack_from("16xH", fcntl.ioctl(arp, SIOCGIFFLAGS, request))
+    if not flags & IFF_RUNNING:
         raise CommandExecutionError(f"{interface} has no carrier: nobody could have answered")
 
 

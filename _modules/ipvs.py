@@ -278,23 +278,23 @@ def _role(role):
         raise SaltInvocationError(f"role must be master or backup, not {role!r}")
 
 
-def saved(path=BOOT_FILE):
+def saved(path=None):
     """
-    Return the table of the boot file, or None if there is no such file.
+    Return the table of the boot file (or another), None if there is no such file.
 
     CLI Example::
 
         salt lb1 ipvs.saved
     """
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = Path(path or BOOT_FILE).read_text(encoding="utf-8")
     except FileNotFoundError:
         return None
     lines = [line for line in text.splitlines() if not line.startswith("#")]
     return _parsed("parse_rules", "\n".join(lines))
 
 
-def save(table, path=BOOT_FILE):
+def save(table, path=None):
     """
     Write a table to the boot file, all or nothing.
 
@@ -302,12 +302,13 @@ def save(table, path=BOOT_FILE):
 
         salt-call --local ipvs.save "$(salt-call --local ipvs.declared --out=json)"
     """
-    with salt.utils.atomicfile.atomic_open(path, "w") as file:
+    path = Path(path or BOOT_FILE)
+    with salt.utils.atomicfile.atomic_open(str(path), "w") as file:
         file.write(__utils__["ipvs.rules"](table))
-    Path(path).chmod(0o644)
+    path.chmod(0o644)
 
 
-def restore(path=BOOT_FILE):
+def restore(path=None):
     """
     Load the boot file into an empty table; where there are services already, do nothing.
 
