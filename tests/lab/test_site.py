@@ -1,4 +1,4 @@
-"""The course site answers through the public address, through each web VM, and keeps both copies."""
+"""The course site answers through the public address and each web VM, and keeps both copies."""
 
 import hashlib
 import json
@@ -17,7 +17,7 @@ def browser(machine, address):
     def ask(path, *options):
         return machine.succeed(*curl, *options, f"http://{address}{path}")
 
-    ask("/login.php", "-d", "user=student1", "-d", "password=student1")
+    ask("/login.php", "-d", "user=student1", "-d", "password=student")
     return ask
 
 
