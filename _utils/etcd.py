@@ -41,12 +41,13 @@ def call(members, tls, path, body, timeout):
     said = {member["name"]: "not asked" for member in members}
     patience = CONNECT
     while True:
-        for member in members:
+        for asked, member in enumerate(members):
             left = ends - time.monotonic()
             if left <= 0:
                 break
             try:
-                limits = (min(patience, left), min(ATTEMPT, left))
+                share = min(ATTEMPT, left / (len(members) - asked))
+                limits = (min(patience, share), share)
                 return _post(member, context(tls), path, body, limits)
             except (OSError, http.client.HTTPException, ValueError, Failed) as error:
                 said[member["name"]] = str(error) or type(error).__name__
@@ -91,7 +92,10 @@ class _Connection(http.client.HTTPSConnection):
         self._limits = limits
 
     def connect(self):
-        http.client.HTTPConnection.connect(self)
+        try:
+            http.client.HTTPConnection.connect(self)
+        except TimeoutError as error:
+            raise Failed("unreachable") from error
         self.sock.settimeout(self._limits[1])
         self.sock = self._context.wrap_socket(self.sock, server_hostname=self.host)
 
@@ -113,9 +117,12 @@ def _post(member, tls, path, body, limits):
 
 def _exchange(connection, method, path, body):
     """Return the text of the answer; Failed for what may pass, CommandExecutionError for what not."""
-    connection.request(method, path, body, {"Content-Type": "application/json"})
-    response = connection.getresponse()
-    text = response.read().decode()
+    try:
+        connection.request(method, path, body, {"Content-Type": "application/json"})
+        response = connection.getresponse()
+        text = response.read().decode()
+    except TimeoutError as error:
+        raise Failed("runs, but does not answer (no quorum?)") from error
     if response.status == 200:
         return text
     code, message = refusal(text)

@@ -1,0 +1,62 @@
+# Both balancers are masters with the same keys, so either serves alone.
+include:
+  - minion
+
+master-config-managed:
+  file.managed:
+    - name: /etc/salt/master.d/cluster.conf
+    - contents: {{ salt['topology.master_config']() | json }}
+    - mode: '0644'
+    - makedirs: True
+
+master-unit-managed:
+  file.managed:
+    - name: /etc/systemd/system/salt-master.service
+    - source: salt://master/files/salt-master.service
+
+master-keys-managed:
+  file.managed:
+    - names:
+      - /etc/salt/pki/master/master.pem:
+        - contents_pillar: secrets:salt:master:private
+        - mode: '0400'
+      - /etc/salt/pki/master/master.pub:
+        - contents_pillar: secrets:salt:master:public
+        - mode: '0644'
+    - makedirs: True
+    - show_changes: False
+
+master-minion-keys-managed:
+  file.managed:
+    - names:
+{%- for vm in salt['topology.vms']() %}
+      - /etc/salt/pki/master/minions/{{ vm.name }}:
+        - contents_pillar: secrets:salt:minions:{{ vm.name }}:public
+{%- endfor %}
+    - mode: '0644'
+    - makedirs: True
+    - show_changes: False
+
+# Whoever is no longer in the pillar may no longer ask for its secrets.
+master-stale-keys-removed:
+  file.directory:
+    - name: /etc/salt/pki/master/minions
+    - clean: True
+    - require:
+      - file: master-minion-keys-managed
+
+master-service-enabled:
+  service.enabled:
+    - name: salt-master
+    - require:
+      - file: master-unit-managed
+
+master-restart-requested:
+  cmd.run:
+    - name: systemctl daemon-reload && systemctl start --no-block salt-restart@master.service
+    - require:
+      - file: minion-units-managed
+    - onchanges:
+      - file: master-config-managed
+      - file: master-unit-managed
+      - file: master-keys-managed
