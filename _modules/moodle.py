@@ -32,6 +32,7 @@ DRIVERS = {
 # How PHP and Moodle's environment check begin the line that matters.
 ERROR = re.compile(r"Fatal error: |^!! ")
 # Hands a script its arguments from standard input, as if they had come by the command line.
+# RELAYED tells the release's config.php (_modules/release.py) so.
 RELAY = (
     "define('RELAYED', true);"
     "$_SERVER['argv'] = json_decode(stream_get_contents(STDIN), true);"
@@ -107,8 +108,6 @@ def config():
         "$CFG = new stdClass();",
         *lines,
         "$CFG->directorypermissions = 02770;",
-        "// Moodle 4.4's installer asks for this before it has stored its default.",
-        "if (defined('RELAYED')) { $CFG->formatstringstriptags = true; }",
         "",
     ])
 
@@ -252,14 +251,19 @@ def data_mounted(name=DATA):
 
         salt web1 moodle.data_mounted
     """
+    try:
+        # The mount comes with the first access, made in a process that may wait and be killed.
+        subprocess.run(["ls", "--directory", f"{name}/."], capture_output=True, timeout=10)
+    except subprocess.TimeoutExpired:
+        return f"{name} does not answer"
     types = _mounted(Path("/proc/self/mounts").read_text(), name)
-    if any(kind in ("nfs", "nfs4") for kind in types):
+    if types and types[-1] in ("nfs", "nfs4"):
         return True
-    return f"{name} is {' on '.join(types) or 'not mounted'}, not an NFS mount"
+    return f"{name} is {types[-1] if types else 'not mounted'}, not an NFS mount"
 
 
 def _mounted(mounts, point):
-    """Return the file system types mounted at a point, the lowest first."""
+    """Return the file system types mounted at a point, the topmost last."""
     entries = (line.split() for line in mounts.splitlines())
     return [entry[2] for entry in entries if entry[1] == point]
 

@@ -25,6 +25,11 @@ global $CFG;
 require '{site}/config.php';
 require_once(is_file(__DIR__ . '/public/lib/setup.php')
     ? __DIR__ . '/public/lib/setup.php' : __DIR__ . '/lib/setup.php');
+// Moodle 4.4's installer reads this setting before it has stored its default; set any earlier, it
+// would count as fixed by the configuration and never be stored.
+if (defined('RELAYED')) {{
+    $CFG->formatstringstriptags ??= true;
+}}
 """
 
 

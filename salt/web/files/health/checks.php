@@ -89,7 +89,7 @@ function mounted(string $place): string {
     foreach (file('/proc/self/mounts') as $line) {
         $entry = explode(' ', $line);
         if ($entry[1] === $place) {
-            $type = $entry[2];
+            $type = $entry[2];   // the topmost comes last
         }
     }
     return $type;
@@ -106,9 +106,8 @@ function start_probe() {
 
 /** What probe.php found, if it answers in time: a hard NFS mount waits for its server for ever. */
 function check_moodledata($socket, string $place): array {
-    $type = mounted($place);
-    if (!str_starts_with($type, 'nfs')) {
-        return finding('moodledata', false, "$place: " . ($type ?: 'not mounted') . ', not NFS');
+    if (mounted($place) === '') {
+        return finding('moodledata', false, "$place: not mounted");
     }
     if (!$socket) {
         return finding('moodledata', false, "$place: cannot be probed");
@@ -119,5 +118,8 @@ function check_moodledata($socket, string $place): array {
     if (stream_get_meta_data($socket)['timed_out'] || $answer === '') {
         $detail = 'no answer within ' . PATIENCE . ' s';
     }
-    return finding('moodledata', $detail === 'writable', "$place: $detail");
+    // The probe was the first access of an automount, so only now the type is the final one.
+    $type = mounted($place);
+    $nfs = str_starts_with($type, 'nfs');
+    return finding('moodledata', $nfs && $detail === 'writable', "$place: $type, $detail");
 }
