@@ -32,7 +32,9 @@ def managed(name, values, optional=None):
         changes[name] = {"old": _content(name), "new": text}
     absent = [key for key in wanted if now[key] is None]
     if fatal := [key for key in absent if key not in optional]:
-        return ret | {"result": False, "comment": f"not in this kernel: {', '.join(fatal)}"}
+        # In test mode the state that loads their module has not run either.
+        result = None if __opts__["test"] else False
+        return ret | {"result": result, "comment": f"not in this kernel: {', '.join(fatal)}"}
     if absent:
         ret["comment"] += f"; not in this kernel: {', '.join(absent)}"
     if not changes:
