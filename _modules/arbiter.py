@@ -226,7 +226,7 @@ def _parse(text):
         value = json.loads(text)
         writer = value.pop("writer", None)
         return __utils__["record.check"](value), writer
-    except (ValueError, AttributeError) as error:
+    except (ValueError, AttributeError, TypeError) as error:
         raise CommandExecutionError(f"the arbiter's record is damaged: {error}") from error
 
 

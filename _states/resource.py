@@ -103,8 +103,8 @@ class _Run:
             self.old = self.record
         found = __salt__[f"{self.name}.status"]()
         status = {"active": found["active"], "epoch": __salt__["claim.seen"](self.name)}
-        if "blank" in found:
-            status["blank"] = found["blank"]
+        if self.follows or "blank" in found:
+            status.update(blank=found.get("blank"), mirror=found.get("mirror"))
         return __utils__["founding.plan"](
             self.record, self.me, self.founder, status, self.follows, self.mirrors
         )

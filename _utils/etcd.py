@@ -116,7 +116,7 @@ def _post(member, tls, path, body, limits):
 
 
 def _exchange(connection, method, path, body):
-    """Return the text of the answer; Failed for what may pass, CommandExecutionError for what not."""
+    """Return the answer's text; raise Failed for what may pass, CommandExecutionError otherwise."""
     try:
         connection.request(method, path, body, {"Content-Type": "application/json"})
         response = connection.getresponse()

@@ -13,6 +13,7 @@ The evidence of this VM (``status``):
           that this VM was destroyed and re-created: whatever it held is elsewhere or lost, and
           founding again would put an empty resource in its place.
   blank   True, False, None (cannot be told now); absent where the resource has no such notion.
+  mirror  True if this VM is in step with its pair now (asked of a standby that has to follow).
 """
 
 WAIT = "wait"  # nothing can be done yet; ask again until the deadline
@@ -80,8 +81,15 @@ def _standby(record, holder, status, follows):
         return NONE, f"{holder} is in charge; nothing to prepare on a standby"
     if status["blank"] is None:
         return WAIT, "cannot tell yet whether this VM is blank"
-    if status["blank"] is False:
+    if status["blank"] is False and not _cut_while_following(record, status):
         return NONE, f"{holder} is in charge, and this VM has data already"
     if record is None:
         return WAIT, f"awaiting the record that {holder} creates"
-    return "follow", f"this VM is blank, and {holder} holds epoch {record['epoch']}"
+    what = "is blank" if status["blank"] else "did not finish copying"
+    return "follow", f"this VM {what}, and {holder} holds epoch {record['epoch']}"
+
+
+def _cut_while_following(record, status):
+    """During the founding a VM that never served has its data from following, only."""
+    is_founding = record is not None and record["founding"]
+    return is_founding and status["epoch"] < 1 and status.get("mirror") is not True
