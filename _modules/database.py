@@ -91,12 +91,11 @@ def activate(epoch, deadline, mirrored=False):
     """
     __salt__["claim.take"](RESOURCE, epoch, deadline)
     try:
-        blank = __salt__["mysql_replication.status"]()["blank"]
         __salt__["mysql_replication.promote"](deadline)
         __salt__["mysql_replication.semi_sync"](mirrored)
         __salt__["mysql_replication.writable"](True, deadline)
-        if blank:
-            __salt__["mysql_account.present"]()  # or no replica could ever log in
+        if __salt__["mysql_account.missing"]():  # at the founding: no replica could ever log in
+            __salt__["mysql_account.present"]()
         __salt__["claim.take"](RESOURCE, epoch, deadline)  # a higher epoch may have come meanwhile
         __salt__["address.present_all"](_floating())
     except CommandExecutionError:
@@ -171,6 +170,7 @@ def mirror(epoch, deadline):
     if not server["writable"]:
         raise CommandExecutionError("this VM is not the primary: nothing to mirror")
     replica = _caught_up(deadline)
+    __salt__["mysql_replication.acknowledging"](deadline)
     __salt__["mysql_replication.semi_sync"](True)
     try:
         evidence = __salt__["mysql_replication.verify_semi_sync"](deadline)

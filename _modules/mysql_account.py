@@ -105,10 +105,29 @@ def present(change=True):
     return done
 
 
+def missing():
+    """
+    Return whether an account of the cluster does not exist yet; its password is not tried.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt db1 mysql_account.missing
+    """
+    with __utils__["sqlserver.local"]() as server:
+        return not all(_exists(server, one) for one in _wanted(server.dialect["engine"]))
+
+
+def _exists(server, account):
+    who = (account["user"], account["host"])
+    return bool(server.all("SELECT 1 FROM mysql.user WHERE User = %s AND Host = %s", who))
+
+
 def _deviation(server, account, tried):
     """Return what is wrong with an account on the server, or None."""
     user, host = account["user"], account["host"]
-    if not server.all("SELECT 1 FROM mysql.user WHERE User = %s AND Host = %s", (user, host)):
+    if not _exists(server, account):
         return "created"
     if user not in tried:
         tried[user] = __utils__["sqlserver.accepts"](account["try"], user, account["password"])
@@ -178,11 +197,10 @@ def replica_password(deadline=None):
         if deadline is None:
             return True
         host = source.get("Source_Host") or source["Master_Host"]
-        __utils__["sqlserver.until"](
-            deadline,
-            f"{host} accepts the new replication password",
-            lambda: __utils__["sqlserver.accepts"](host, REPLICATION, password, deadline),
-        )
+        what = f"{host} accepts the new replication password"
+        for _ in __utils__["sqlserver.attempts"](deadline, what):
+            if __utils__["sqlserver.accepts"](host, REPLICATION, password, deadline):
+                break
         server.do("STOP REPLICA IO_THREAD")
         server.all(server.dialect["password"], {"password": password}, secret=True)
         server.do("START REPLICA IO_THREAD")

@@ -45,7 +45,10 @@ def _password():
 
 
 def _until(deadline, what, look):
-    return __utils__["sqlserver.until"](deadline, what, look)
+    """Return the first true answer of ``look()``; raise at the deadline, naming what is awaited."""
+    for _ in __utils__["sqlserver.attempts"](deadline, what):
+        if answer := look():
+            return answer
 
 
 def status():
@@ -82,8 +85,8 @@ def _status(server):
         "version": server.version,
         "server_id": base["server_id"],
         "writable": base["read_only"] in (0, "OFF"),
-        "executed": executed["executed"],
-        "purged": executed["purged"],
+        "executed": executed["executed"].replace("\n", ""),
+        "purged": executed["purged"].replace("\n", ""),
         "blank": not executed["executed"] and not replica and not schemas - OWN_SCHEMAS,
         "replica": replica,
         "semi_sync": __utils__["replication.semi_sync"](server.dialect, variables, counters),
@@ -145,6 +148,21 @@ def semi_sync(enabled):
     """
     with _local() as server:
         server.do(f"SET GLOBAL {server.dialect['source']} = {'ON' if enabled else 'OFF'}")
+
+
+def acknowledging(deadline):
+    """
+    Wait until a replica that can acknowledge is connected; whether it does is another question.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt db1 mysql_replication.acknowledging "$(($(date +%s) + 10))"
+    """
+    with _local(deadline) as server:
+        what = "a replica in semi-synchronous mode is connected"
+        _until(deadline, what, lambda: _status(server)["semi_sync"]["replicas"])
 
 
 def verify_semi_sync(deadline):
@@ -297,8 +315,9 @@ def _connection(server, source):
 
 def _receiving(server):
     replica = _status(server)["replica"]
-    if replica["apply_error"]:
-        raise CommandExecutionError(f"the replica cannot apply: {replica['apply_error']}")
+    error = replica["apply_error"] or (replica["receiving"] is False and replica["receive_error"])
+    if error:
+        raise CommandExecutionError(f"cannot follow {replica['source']}: {error}")
     return replica["receiving"] and replica["applying"]
 
 

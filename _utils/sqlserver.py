@@ -18,7 +18,7 @@ except ImportError:
 
 SOCKET = "/run/mysqld/mysqld.sock"
 PORT = 3306
-CA = "/etc/mysql/ca.crt"
+CA = "/etc/mysql/tls/ca.crt"
 PATIENCE = 10  # seconds for a statement where the caller gave no deadline
 INTERVAL = 0.05  # seconds between two looks at something awaited
 ACCESS_DENIED = 1045
@@ -168,13 +168,18 @@ def accepts(host, user, password, deadline=None):
         raise
 
 
-def until(deadline, what, look):
-    """Return the first true answer of ``look()``; raise at the deadline, naming what is awaited."""
-    while not (answer := look()):
+def attempts(deadline, what):
+    """
+    Yield until ``deadline`` (Unix seconds), then raise, naming what was awaited.
+
+    For a loop in the module that waits: a function passed in here would be run by Salt's loader
+    without the module's own ``__utils__`` and ``__pillar__``.
+    """
+    while True:
+        yield
         if time.time() + INTERVAL > deadline:
             raise CommandExecutionError(f"not before the deadline: {what}")
         time.sleep(INTERVAL)
-    return answer
 
 
 def replication_password(secrets):

@@ -1,0 +1,129 @@
+"""
+Seed a replica with all that another server holds.
+
+MySQL has it built in: the clone plugin copies the tables' pages from the donor and restarts the
+server. MariaDB has no such statement; a consistent dump is streamed from the donor into the local
+server over TLS, with the position it belongs to. That is slower than a physical copy by
+mariadb-backup, and needs neither a shell on the donor nor a second copy on a disk.
+"""
+
+import contextlib
+import json
+import os
+import subprocess
+import tempfile
+import time
+
+from salt.exceptions import CommandExecutionError
+
+USER = "replication"
+CA = "/etc/mysql/tls/ca.crt"
+CONNECTION_LOST = (2013, 2006)
+DUMP = (
+    *("--all-databases", "--single-transaction", "--master-data=1", "--gtid", "--routines"),
+    *("--events", "--triggers", "--hex-blob", "--flush-privileges", "--quick"),
+)
+
+
+def __virtual__():
+    if __utils__["sqlserver.available"]():
+        return "mysql_clone"
+    return False, "PyMySQL is not installed in Salt's Python"
+
+
+def seed(source, deadline, discard=False):
+    """
+    Replace what the local server holds by a copy of the server at address ``source``.
+
+    Only a blank server is seeded; ``discard=True`` gives up the data of another, for good, and is
+    meant for one whose errant transactions have been saved. The server stays read-only and follows
+    nobody yet. Raises CommandExecutionError on a writable server and when copying fails.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt db2 mysql_clone.seed 192.168.10.18 "$(($(date +%s) + 600))"
+    """
+    now = __salt__["mysql_replication.status"]()
+    if now["writable"] or not (now["blank"] or discard):
+        raise CommandExecutionError("only a blank, read-only server is seeded without discard=True")
+    password = __utils__["sqlserver.replication_password"](__pillar__["secrets"])
+    with __utils__["sqlserver.remote"](source, USER, password, deadline) as donor:
+        wanted = donor.one(donor.dialect["executed"])["executed"]
+    with __utils__["sqlserver.local"](deadline) as server:
+        server.do("STOP REPLICA", "RESET REPLICA ALL")
+        if now["engine"] == "mysql":
+            _clone(server, source, password)
+        else:
+            _restore(server, source, password, deadline)
+    subtract = f"gtid.{now['engine']}_subtract"
+    for _ in __utils__["sqlserver.attempts"](deadline, f"what {source} holds has arrived"):
+        with contextlib.suppress(CommandExecutionError):  # the server restarts
+            found = __salt__["mysql_replication.status"]()["executed"]
+            if not __utils__[subtract](wanted, found):
+                return
+
+
+def _clone(server, source, password):
+    server.all("SET GLOBAL clone_valid_donor_list = %s", (f"{source}:3306",))
+    server.all("SET GLOBAL clone_ssl_ca = %s", (CA,))
+    # The plugin has to drop what is here. Applications stay locked out by read_only, and the
+    # restart that ends the cloning brings super_read_only back.
+    server.do("SET GLOBAL super_read_only = OFF")
+    statement = "CLONE INSTANCE FROM %s@%s:3306 IDENTIFIED BY %s REQUIRE SSL"
+    try:
+        server.all(statement, (USER, source, password), secret=True)
+    except CommandExecutionError as error:
+        if getattr(error, "code", 0) not in CONNECTION_LOST:
+            server.do(*server.dialect["passive"])
+            raise
+
+
+def _restore(server, source, password, deadline):
+    """Load a dump; ``state`` makes the copy know what every server wrote, not only the last."""
+    server.do("RESET MASTER", "SET GLOBAL gtid_slave_pos = ''")
+    with __utils__["sqlserver.remote"](source, USER, password, deadline) as donor:
+        state = donor.one("SELECT @@GLOBAL.gtid_binlog_state AS state")["state"]
+    with _login(source, password) as login:
+        _pipe(
+            ["mariadb-dump", f"--defaults-extra-file={login}", *DUMP],
+            ["mariadb", "--no-defaults", "--init-command=SET SESSION sql_log_bin = 0"],
+            deadline,
+        )
+    server.all("SET GLOBAL gtid_binlog_state = %s", (state,))
+
+
+@contextlib.contextmanager
+def _login(source, password):
+    """Yield the path of an option file, root's alone, that exists while the block runs."""
+    quoted = json.dumps(password, ensure_ascii=False).replace("\\u", "\\\\u")
+    lines = [
+        *("[client]", f"host={source}", f"user={USER}", f"password={quoted}"),
+        *(f"ssl-ca={CA}", "ssl-verify-server-cert"),
+    ]
+    handle, path = tempfile.mkstemp(prefix="seed-", dir="/run")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write("\n".join(lines) + "\n")
+        yield path
+    finally:
+        os.unlink(path)
+
+
+def _pipe(producer, consumer, deadline):
+    """Run ``producer | consumer``; raise CommandExecutionError if either fails."""
+    errors = tempfile.TemporaryFile(mode="w+", encoding="utf-8", errors="replace")
+    with errors, subprocess.Popen(producer, stdout=subprocess.PIPE, stderr=errors) as first:
+        with subprocess.Popen(consumer, stdin=first.stdout, stderr=errors) as second:
+            first.stdout.close()  # or the producer would never hear that the consumer is gone
+            try:
+                second.wait(max(1, deadline - time.time()))
+                first.wait(max(1, deadline - time.time()))
+            except subprocess.TimeoutExpired as error:
+                first.kill()
+                second.kill()
+                raise CommandExecutionError(f"{producer[0]}: not before the deadline") from error
+        if first.returncode or second.returncode:
+            errors.seek(0)
+            raise CommandExecutionError(f"{producer[0]} | {consumer[0]}: {errors.read().strip()}")
