@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import urllib.parse
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from lab import config, moodle, seed
@@ -152,8 +153,9 @@ class Lab:
         trees.write(folder / "known_hosts", f"{self.name} {(folder / 'host.pub').read_text()}")
 
     def _seeds(self):
-        folder, secrets = self.run_folder / "ssh", self.secrets()
-        units = {unit: _unit(self.run_folder / "tree" / where / unit)
+        folder, tree = self.run_folder / "ssh", self.run_folder / "tree"
+        secrets = self.secrets()
+        units = {unit: (tree / where / unit).read_text()
                  for unit, where in seed.UNITS.items()}
         for machine in self.machines.values():
             content = self.bootstrap.files(self.cluster, secrets, machine.name)
@@ -161,6 +163,7 @@ class Lab:
                 "address": machine.address, "prefix": self.network.plan.management.prefixlen,
                 "host_key": (folder / "host").read_text(), "units": units,
                 "authorized_key": (folder / "id.pub").read_text(),
+                "network_template": (tree / seed.NETWORK).read_text(),
                 "networks": self.topology.networks_of(self.cluster, machine.name),
             })
             seed.plant(self.run_folder / "seed" / machine.name, content, machine.role,
@@ -182,9 +185,8 @@ class Lab:
         self.proxy.kill()
         for machine in self.machines.values():
             machine.processes.kill()
-        for machine in self.machines.values():
-            if machine.folder.exists():
-                machine.crash()
+        with ThreadPoolExecutor(len(self.machines)) as pool:
+            list(pool.map(lambda machine: machine.crash(), self.machines.values()))
         self.network.down()
         shutil.rmtree(self.sockets, ignore_errors=True)
 
@@ -281,10 +283,3 @@ class Lab:
         if done.returncode:
             raise CommandFailed(argv, done.returncode, done.stderr)
         return done.stdout
-
-
-def _unit(path):
-    if path.exists():
-        return path.read_text()
-    name = path.name.split(".")[0]
-    return f"[Unit]\nAfter=network.target\n[Service]\nType=notify\nExecStart=/opt/salt/bin/{name}\nKillMode=mixed\nTimeoutStopSec=15\n[Install]\nWantedBy=multi-user.target\n"

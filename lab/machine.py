@@ -87,7 +87,7 @@ class Machine:
         if self.running:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._socket.unlink(missing_ok=True)
+        self._close()
         size = self.entry["size"]
         if size["data_disk"] and not (self.folder / "data").exists():
             with (self.folder / "data").open("wb") as disk:
@@ -182,6 +182,8 @@ class Machine:
 
     def _close(self):
         """Forget the connection: the master of a dead VM would hang every later command."""
+        if not self._socket.exists():
+            return
         leave = [*self.ssh()[:-1], "-Oexit", f"root@{self.address}"]
         with contextlib.suppress(subprocess.TimeoutExpired):
             subprocess.run(leave, capture_output=True, timeout=5)

@@ -3,10 +3,13 @@
 import shutil
 from pathlib import Path
 
+import jinja2
+
 from lab import tree as trees
 
 SYSTEMD = "/etc/systemd/system"
 UNITS = {"salt-minion.service": "salt/minion/files", "salt-master.service": "salt/master/files"}
+NETWORK = "salt/network/files/network.jinja"
 
 
 def services(role):
@@ -21,21 +24,13 @@ def management(address, prefix):
             "LinkLocalAddressing=no\nIPv6AcceptRA=no\nKeepConfiguration=yes\n")
 
 
-def interface(net):
-    """Return the networkd file of one of the cluster's interfaces, as salt/network writes it."""
-    lines = ["[Match]", f"Name={net['interface']}", "", "[Network]"]
-    if net["address"]:
-        lines.append(f"Address={net['address']}/{net['prefix']}")
-    lines += ["LinkLocalAddressing=no", "IPv6AcceptRA=no", "KeepConfiguration=yes"]
-    return "\n".join(lines) + "\n"
-
-
 def files(entry, lab):
     """
     Return {path: (mode, text)} of what makes a VM reachable and starts Salt in it.
 
     `lab`: address and prefix on the management network, networks as topology.networks_of returns
-    them, host_key and authorized_key of ssh, and units, the text of Salt's service files.
+    them and the template of their files, host_key and authorized_key of ssh, and units, the text
+    of Salt's service files.
     """
     made = {
         "/etc/hostname": (0o644, entry["name"] + "\n"),
@@ -44,8 +39,10 @@ def files(entry, lab):
         "/etc/systemd/network/05-lab0.network": (
             0o644, management(lab["address"], lab["prefix"])),
     }
+    template = jinja2.Template(lab["network_template"], keep_trailing_newline=True)
     for net in lab["networks"]:
-        made[f"/etc/systemd/network/10-{net['interface']}.network"] = (0o644, interface(net))
+        path = f"/etc/systemd/network/05-cluster-{net['interface']}.network"
+        made[path] = (0o644, template.render(network=net))  # what salt/network will find unchanged
     for unit in services(entry["role"]):
         made[f"{SYSTEMD}/{unit}"] = (0o644, lab["units"][unit])
     return made

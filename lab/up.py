@@ -11,6 +11,7 @@ from lab.errors import CommandFailed, LabError
 from lab.results import Documents, judge, summary
 
 BOOT_SECONDS = 180
+AT_ONCE = 2 * (os.cpu_count() or 1)  # booting is work for the processor alone
 APPLY_SECONDS = 900
 STEPS = ("tree, keys and seeds", "boot", "salt answers", "state.apply", "the site answers")
 
@@ -69,36 +70,36 @@ def bring_up(lab, progress, apply=True):
 
 def boot(lab, step):
     """Switch on what is off and wait until commands can be run everywhere."""
-    machines = list(lab.machines.values())
-    for machine in machines:
-        machine.start()
+    # Masters first: minions that find none would all ask again at the same moment.
+    machines = sorted(lab.machines.values(), key=lambda machine: machine.role != "balancer")
     done, lock = [], threading.Lock()
 
-    def wait(machine):
+    def boot_one(machine):
+        machine.start()
         machine.wait_for_boot(BOOT_SECONDS)
         with lock:
             done.append(machine.name)
             step.note(f"{machine.name} answers")
             step.detail = f"{len(done)} of {len(machines)} VMs"
 
-    with ThreadPoolExecutor(len(machines)) as pool:
-        list(pool.map(wait, machines))
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        list(pool.map(boot_one, machines))
 
 
 def wait_for_salt(lab, step, seconds=120):
     """Wait until every minion answers a master."""
     def missing():
+        argv = ["/opt/salt/bin/salt", "-t", "5", "--out=json", "*", "test.ping"]
         try:
-            text = lab.master().succeed(
-                "/opt/salt/bin/salt", "-t", "5", "--out=json", "--static", "*", "test.ping")
-        except (CommandFailed, subprocess.TimeoutExpired) as error:
-            text = getattr(error, "output", "") or "{}"
+            text = lab.master().run(argv).stdout  # its exit code only says that one is missing
+        except subprocess.TimeoutExpired:
+            text = ""
         answers = {}
         for document in Documents().feed(text):
             answers.update(document)
         there = [name for name, answer in answers.items() if answer is True]
         step.detail = f"{len(there)} of {len(lab.machines)} minions"
-        step.note(f"answered: {', '.join(there)}")
+        step.note(f"{deadline.elapsed:.0f} s: answered: {', '.join(there)}")
         return [name for name in lab.machines if name not in there]
 
     deadline = Deadline(seconds)
