@@ -1,5 +1,5 @@
 """
-The NFS server of the files holder, and the mount of it on the web servers.
+The NFS server of the files holder.
 
 NFSv4.1 and later only: no rpcbind, no statd, no lock manager, so the only state a client depends
 on is the record of nfsdcld, which lies on the replicated disk. The server runs as one unit of our
@@ -15,13 +15,12 @@ from salt.exceptions import CommandExecutionError
 
 UNIT = "files-nfs.service"
 KERNEL = "/proc/fs/nfsd"
-MOUNTS = "/proc/self/mountinfo"
 
 
 def __virtual__():
-    if salt.utils.path.which("exportfs") or salt.utils.path.which("mount.nfs4"):
+    if salt.utils.path.which("exportfs"):
         return "nfs"
-    return False, "neither exportfs (nfs-kernel-server) nor mount.nfs4 (nfs-common) is installed"
+    return False, "exportfs (nfs-kernel-server) is not installed"
 
 
 def _run(*command, timeout=30):
@@ -181,35 +180,3 @@ def _parse_exports(text):
         {"path": path, "client": client, "options": options.split(",")}
         for path, client, options in found
     ]
-
-
-def mounted(path):
-    """
-    Return True if an NFS file system is mounted at ``path``; never touches the path itself.
-
-    CLI Example::
-
-        salt web1 nfs.mounted /srv/moodledata
-    """
-    for line in Path(MOUNTS).read_text(encoding="utf-8").splitlines():
-        before, _, after = line.partition(" - ")
-        if before.split()[4] == path and after.split()[0] in ("nfs", "nfs4"):
-            return True
-    return False
-
-
-def mount(path):
-    """
-    Ask systemd for the mount unit of ``path`` without waiting; return True once it is mounted.
-
-    Made to be asked again and again: an unreachable server is no error, only not yet True.
-
-    CLI Example::
-
-        salt web1 nfs.mount /srv/moodledata
-    """
-    if mounted(path):
-        return True
-    unit = path.strip("/").replace("-", "\\x2d").replace("/", "-") + ".mount"
-    _run("systemctl", "start", "--no-block", unit)
-    return False

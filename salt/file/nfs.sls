@@ -24,19 +24,23 @@ file-nfs-configured:
         - source: salt://file/files/nfs.conf.jinja
       - /etc/exports:
         - source: salt://file/files/exports.jinja
+    - require:
+      - pkg: file-packages-installed
+
+file-nfs-units-managed:
+  file.managed:
+    - names:
       - /etc/systemd/system/files-mountd.service:
         - source: salt://file/files/files-mountd.service
       - /etc/systemd/system/files-nfs.service:
         - source: salt://file/files/files-nfs.service
-    - require:
-      - pkg: file-packages-installed
 
 file-units-reloaded:
   cmd.run:
     - name: systemctl daemon-reload
     - onchanges:
       - file: file-packaged-units-masked
-      - file: file-nfs-configured
+      - file: file-nfs-units-managed
 
 # Answers the kernel's questions about exports; without server threads nobody asks.
 file-nfs-mountd-running:

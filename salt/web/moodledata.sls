@@ -1,5 +1,6 @@
-# moodledata from the floating files address. The automount makes the boot independent of the file
-# servers; once mounted, a file server that moves is waited for (hard).
+# moodledata from the floating files address. Neither the boot nor a state run waits for the file
+# servers: a unit in the background tries until it is mounted, and so does every access (automount).
+# Once mounted, a file server that moves is waited for (hard).
 web-moodledata-packages-installed:
   pkg.installed:
     - name: nfs-common
@@ -34,6 +35,8 @@ web-moodledata-configured:
         - source: salt://web/files/srv-moodledata.mount
       - /etc/systemd/system/srv-moodledata.automount:
         - source: salt://web/files/srv-moodledata.automount
+      - /etc/systemd/system/moodledata.service:
+        - source: salt://web/files/moodledata.service
     - require:
       - pkg: web-moodledata-packages-installed
       - sysctls: web-moodledata-sysctls-set
@@ -44,3 +47,17 @@ web-moodledata-automount-running:
     - enable: True
     - require:
       - file: web-moodledata-configured
+
+web-moodledata-boot-enabled:
+  service.enabled:
+    - name: moodledata
+    - require:
+      - file: web-moodledata-configured
+
+web-moodledata-sought:
+  cmd.run:
+    - name: systemctl start --no-block moodledata
+    - onchanges:
+      - service: web-moodledata-automount-running
+    - require:
+      - service: web-moodledata-boot-enabled
