@@ -93,3 +93,17 @@ def files(cluster, secrets, name):
         path = f"/etc/salt/pki/master/minions/{vm}"
         made[path] = (0o644, keys["minions"][vm]["public"])
     return made
+
+
+def units(role):
+    """Return ``{path: (mode, text)}`` of the services, the same files as salt/minion and master."""
+    system, salt = "/etc/systemd/system", HERE.parent / "salt"
+    made = {
+        f"{system}/salt-minion.service": (0o644, salt / "minion/files/salt-minion.service"),
+        f"{system}/salt-restart@.service": (0o644, salt / "minion/files/salt-restart@.service"),
+        "/usr/local/sbin/salt-idle": (0o755, salt / "minion/files/salt-idle"),
+    }
+    if role == "balancer":
+        master = salt / "master/files/salt-master.service"
+        made[f"{system}/salt-master.service"] = (0o644, master)
+    return {path: (mode, file.read_text(encoding="utf-8")) for path, (mode, file) in made.items()}

@@ -94,7 +94,11 @@ WRONG = {
     ),
     "not hexadecimal": ("heartbeat.key", "x" * 64, "the value is not 64 lowercase hexadecimal "
                         "digits"),
-    "too long for DRBD": ("drbd.shared", "äöü-abc" * 7, "is longer than DRBD takes; at most 63 bytes"),
+    "too long for DRBD": (
+        "drbd.shared",
+        "äöü-abc" * 7,
+        "is longer than DRBD takes; at most 63 bytes",
+    ),
     "no certificate": ("certificates.web1.certificate", "hidden", "the value is not a PEM block"),
     "a VM without a minion key": (
         "salt.minions.web2",

@@ -1,0 +1,112 @@
+"""What a fresh machine gets is what the states would write, and keys stay closed on the way."""
+
+import io
+import shutil
+import tarfile
+import time
+from importlib import machinery, util
+
+import pytest
+import yaml
+
+from tests import pillars
+from tests.loading import ROOT, load
+
+bootstrap = load("_utils/bootstrap.py")
+CLUSTER = pillars.cluster()
+
+
+def program():
+    path = str(ROOT / "bin/bootstrap")
+    spec = util.spec_from_loader("bin_bootstrap", machinery.SourceFileLoader("bin_bootstrap", path))
+    module = util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def tree(tmp_path):
+    for part in ("salt", "pillar", "_utils", "_pillar"):
+        shutil.copytree(ROOT / part, tmp_path / part, symlinks=True,
+                        ignore=shutil.ignore_patterns("local.sls", "__pycache__"))
+    path = tmp_path / "pillar/secrets.sls"
+    path.write_text(yaml.safe_dump({"secrets": pillars.secrets()}))
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", ["lb1", "web2"])
+def test_configuration_is_the_text_that_the_states_write(name):
+    made = bootstrap.files(CLUSTER, pillars.secrets(), name)
+    module = load("_modules/topology.py", pillar={"cluster": CLUSTER}, grains={"id": name})
+    assert made["/etc/salt/minion.d/cluster.conf"] == (0o644, module.minion_config())
+    if name == "lb1":
+        assert made["/etc/salt/master.d/cluster.conf"] == (0o644, module.master_config())
+
+
+def test_a_vm_gets_its_own_keys_and_the_masters_public_one():
+    secrets = pillars.secrets()
+    made = bootstrap.files(CLUSTER, secrets, "db1")
+    own, master = secrets["salt"]["minions"]["db1"], secrets["salt"]["master"]
+    assert made["/etc/salt/pki/minion/minion.pem"] == (0o400, own["private"])
+    assert made["/etc/salt/pki/minion/minion_master.pub"] == (0o644, master["public"])
+    assert not [path for path in made if "master/" in path or "master.d" in path]
+    assert secrets["ca"]["key"] not in str(made)
+
+
+def test_a_master_accepts_every_minion_from_the_start():
+    made = bootstrap.files(CLUSTER, pillars.secrets(), "lb2")
+    accepted = [path.rpartition("/")[2] for path in made if "/master/minions/" in path]
+    assert accepted == list(CLUSTER["vms"])
+
+
+def test_units_are_those_of_the_states():
+    made = bootstrap.units("balancer")
+    text = (ROOT / "salt/master/files/salt-master.service").read_text()
+    assert made["/etc/systemd/system/salt-master.service"] == (0o644, text)
+    assert "/etc/systemd/system/salt-master.service" not in bootstrap.units("web")
+
+
+def test_a_balancer_gets_the_tree_with_closed_secrets_and_its_links(tree):
+    entries, services = program().plan(tree, "lb1")
+    assert services == ["salt-master", "salt-minion"]
+    assert entries["/srv/cluster/pillar/secrets.sls"][0] == 0o600
+    assert entries["/srv/cluster/salt/_modules"] == (None, b"../_modules")
+    assert "/srv/cluster/_pillar/cluster.py" in entries
+
+
+def test_no_other_vm_gets_the_tree(tree):
+    entries, services = program().plan(tree, "web1")
+    assert services == ["salt-minion"]
+    assert not [path for path in entries if path.startswith("/srv/")]
+
+
+def test_the_archive_closes_the_folders_of_keys_first(tmp_path):
+    packed = program().archive({
+        "/etc/salt/pki/minion/minion.pem": (0o400, b"key"),
+        "/srv/cluster/salt/_utils": (None, b"../_utils"),
+    })  # fmt: skip
+    with tarfile.open(fileobj=io.BytesIO(packed)) as tar:
+        folder, key, link = tar.getmembers()
+        tar.extractall(tmp_path, filter="tar")
+    assert (folder.name, folder.mode, folder.isdir()) == ("etc/salt/pki/minion", 0o700, True)
+    assert (key.mode, key.uid, abs(key.mtime - time.time()) < 60) == (0o400, 0, True)
+    assert (link.linkname, link.issym()) == ("../_utils", True)
+    assert (tmp_path / "etc/salt/pki/minion/minion.pem").read_bytes() == b"key"
+
+
+def test_a_wrong_pillar_or_name_does_nothing(tree):
+    with pytest.raises(ValueError, match="no VM named 'db9'"):
+        program().plan(tree, "db9")
+    (tree / "pillar/local.sls").write_text("cluster: {x: 1}\n")
+    with pytest.raises(ValueError, match="cluster.x: unknown key"):
+        program().plan(tree, "lb1")
+
+
+def test_encrypted_secrets_are_not_written_as_keys(tree):
+    (tree / "pillar/secrets.sls").write_text("secrets: {a: '-----BEGIN PGP MESSAGE-----'}\n")
+    with pytest.raises(ValueError, match="is encrypted"):
+        program().plan(tree, "web1")
+
+
+def test_pins_are_those_of_the_project():
+    assert "salt==3008.3" in program().pins().split()
