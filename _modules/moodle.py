@@ -20,8 +20,10 @@ DATA = "/srv/moodledata"
 LOCAL_CACHE = "/var/cache/moodle"
 PREFIX = "mdl_"
 USER = "www-data"
-# Where this VM remembers that the site was installed: no state run asks the database again.
-STAMP = "/var/lib/cluster/moodle.json"
+ROOT = 0
+# Where this VM remembers that the site was begun or installed: afterwards no state run asks the
+# database again. salt/moodle/init.sls looks for the second file.
+STAMP = "/var/lib/cluster/moodle"
 # Moodle's driver and lock factory by engine. Its locks live in the database session, so they end
 # with the web VM that held them; rows with a lifetime would stop cron for a day.
 DRIVERS = {
@@ -131,7 +133,7 @@ def configured(name=f"{SITE}/config.php"):
     except FileNotFoundError:
         return False
     owner = (found.st_mode & 0o7777, found.st_uid, found.st_gid)
-    return owner == (0o640, 0, grp.getgrnam(USER).gr_gid) and text == config()
+    return owner == (0o640, ROOT, grp.getgrnam(USER).gr_gid) and text == config()
 
 
 def configure(name=f"{SITE}/config.php"):
@@ -153,7 +155,7 @@ def configure(name=f"{SITE}/config.php"):
     descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
     with open(descriptor, "w", encoding="utf-8") as stream:
         stream.write(config())
-        os.fchown(stream.fileno(), 0, grp.getgrnam(USER).gr_gid)
+        os.fchown(stream.fileno(), ROOT, grp.getgrnam(USER).gr_gid)
         os.fchmod(stream.fileno(), 0o640)
         os.fsync(stream.fileno())
     temporary.replace(name)
@@ -278,10 +280,8 @@ def recorded():
 
         salt web1 moodle.recorded
     """
-    try:
-        return json.loads(Path(STAMP).read_text())["state"]
-    except FileNotFoundError:
-        return None
+    states = (state for state in ("installed", "begun") if Path(f"{STAMP}.{state}").exists())
+    return next(states, None)
 
 
 def finished():
@@ -311,12 +311,8 @@ def record(state):
         salt web1 moodle.record installed
     """
     Path(STAMP).parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(f"{STAMP}.new")
-    with temporary.open("w") as stream:
-        json.dump({"state": state}, stream)
-        stream.flush()
+    with open(f"{STAMP}.{state}", "w") as stream:
         os.fsync(stream.fileno())
-    temporary.replace(STAMP)
 
 
 def install(deadline=1800):

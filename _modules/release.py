@@ -208,14 +208,16 @@ def fetch(master, release, name=SITE):
     partial = folder / f".{release}.partial"
     partial.mkdir(parents=True, exist_ok=True)
     share = [f"--link-dest=../{current(name)}"] if current(name) else []
+    # Compared by content: two releases of one second may differ in a file of the same size.
     # Whole files: rsync 3.4.1 refuses a changed file's basis outside the target ("failed
     # verification"), and a delta saves nothing on a local network.
     _rsync(master, f"releases/{release}/", f"{partial}/", "--recursive", "--links", "--times",
-           "--perms", "--delete", "--whole-file", *share)
+           "--perms", "--delete", "--checksum", "--whole-file", *share)
     (partial / "config.php").unlink(missing_ok=True)
     (partial / "config.php").write_text(STUB.format(site=name))
-    # Contents first: a power cut must not leave a named release of empty files.
-    os.sync()
+    # Contents first: a power cut must not leave a named release of empty files. Only this file
+    # system: a sync of all would wait for moodledata, which may hang.
+    _run(["sync", "--file-system", str(partial)])
     partial.rename(folder / release)
     (folder / release).touch()
     return release

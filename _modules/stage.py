@@ -253,7 +253,7 @@ def _complete(tree, releases, release):
     release = release or _ask("source.identity", _content(tree))
     if not (releases / release).is_dir():
         # Contents first: a power cut must not leave a named release of empty files.
-        os.sync()
+        _run(["sync", "--file-system", str(tree)])
         tree.rename(releases / release)
     return release
 

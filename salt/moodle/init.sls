@@ -1,15 +1,15 @@
 # The site is installed once, by the first web VM, as soon as its database and its files are there.
-{% if salt['topology.founder']('web') == grains.id %}
+{% if salt['topology.founder']('web') == grains.id
+   and not salt['file.file_exists']('/var/lib/cluster/moodle.installed') %}
 include:
-  - web
+  - web.release
+  - web.moodledata
 
 moodle-database-awaited:
   awaited.true:
     - name: the database answers at {{ pillar.cluster.addresses.database }} with Moodle's account
     - function: moodle.database_answers
     - deadline: 900
-    - unless:
-      - fun: moodle.finished
     - require:
       - release: web-release-deployed
 
@@ -18,10 +18,8 @@ moodle-data-awaited:
     - name: moodledata is mounted from {{ pillar.cluster.addresses.files }}
     - function: moodle.data_mounted
     - deadline: 900
-    - unless:
-      - fun: moodle.finished
     - require:
-      - release: web-release-deployed
+      - sls: web.moodledata
 
 moodle-site-installed:
   moodle.installed:

@@ -18,16 +18,14 @@ stage-source-present:
 
 stage-daemon-configured:
   file.managed:
+    - name: /etc/rsyncd.conf
+    - source: salt://stage/files/rsyncd.conf
     - template: jinja
-    - names:
-      - /etc/stage.conf:
-        - source: salt://stage/files/stage.conf
-      - /etc/systemd/system/stage.service:
-        - source: salt://stage/files/stage.service
 
+# The package's own unit, which starts only where there is an rsyncd.conf.
 stage-daemon-running:
   service.running:
-    - name: stage
+    - name: rsync
     - enable: True
     - require:
       - pkg: stage-packages-installed

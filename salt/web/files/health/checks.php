@@ -105,14 +105,16 @@ function start_probe() {
 }
 
 /** What probe.php found, if it answers in time: a hard NFS mount waits for its server for ever. */
-function check_moodledata($socket, string $place): array {
+function check_moodledata($socket, string $place, float $since): array {
     if (mounted($place) === '') {
         return finding('moodledata', false, "$place: not mounted");
     }
     if (!$socket) {
         return finding('moodledata', false, "$place: cannot be probed");
     }
-    stream_set_timeout($socket, PATIENCE);
+    // The probe has run since then, while the database was asked: the times do not add up.
+    $left = max(0.1, PATIENCE - (microtime(true) - $since));
+    stream_set_timeout($socket, (int) $left, (int) (fmod($left, 1) * 1e6));
     $answer = (string) stream_get_contents($socket);
     $detail = trim((string) strstr($answer, "\r\n\r\n"));
     if (stream_get_meta_data($socket)['timed_out'] || $answer === '') {

@@ -4,8 +4,13 @@ require __DIR__ . '/checks.php';
 
 $cfg = settings();
 if ($cfg) {
-    $probe = start_probe();   // runs while the database is asked
-    $findings = [check_release(), ...check_database($cfg), check_moodledata($probe, $cfg->dataroot)];
+    $started = microtime(true);
+    $probe = start_probe();
+    $findings = [
+        check_release(),
+        ...check_database($cfg),
+        check_moodledata($probe, $cfg->dataroot, $started),
+    ];
 } else {
     $findings = [finding('settings', false, 'there is no config.php yet')];
 }
