@@ -14,7 +14,7 @@ from lab.errors import LabError, StepFailed
 from lab.image import CACHE
 from lab.lab import Lab
 from lab.progress import Progress, span
-from lab.up import bring_up
+from lab.up import APPLY_SECONDS, bring_up
 
 DESCRIPTION = """\
 The whole cluster on this machine: two servers of four VMs each and a witness, run by User-Mode
@@ -37,7 +37,7 @@ def parser():
         for flags, options in arguments:
             sub.add_argument(*flags, **options)
 
-    rest = (["arguments"], {"nargs": argparse.REMAINDER, "metavar": "ARGS"})
+    rest = (["arguments"], {"nargs": "*", "metavar": "ARGS"})
     target = (["target"], {"help": TARGET})
     one_way = (["--way"], {"choices": ["in", "out"], "help": "only what the target receives, sends"})
     add("up", "bring everything up; on a running lab, converge it",
@@ -69,9 +69,29 @@ def parser():
     return top
 
 
+def split(argv):
+    """
+    Return (words for our own parser, words for the command that is run by ours).
+
+    Behind `salt`, `client`, `bench`, `run VM` and `logs VM` everything belongs to that command,
+    options too.
+    """
+    index = 0
+    while index < len(argv) and argv[index].startswith("-"):
+        index += 2 if argv[index] == "--name" else 1
+    count = PASSING.get(argv[index]) if index < len(argv) else None
+    if count is None:
+        return argv, []
+    end = index + 1 + count
+    return argv[:end], argv[end:]
+
+
 def main(argv, root):
     """Run a command; return the exit code."""
-    options = parser().parse_args(argv)
+    own, passed = split(argv)
+    options = parser().parse_args(own)
+    if passed:
+        options.arguments = passed
     try:
         return COMMANDS[options.command](options, root) or 0
     except StepFailed as error:
@@ -79,6 +99,10 @@ def main(argv, root):
             print(f"  | {text}", file=sys.stderr)
         print(f"lab: {error}\nlab: whole log: {error.log}", file=sys.stderr)
         return 1
+
+
+# Command -> how many words of ours follow it before the words of another command.
+PASSING = {"salt": 0, "client": 0, "bench": 0, "run": 1, "logs": 1}
 
 
 def running(options, root):
@@ -151,28 +175,27 @@ def run(options, root):
     words = options.arguments or ["bash", "-l"]
     line = words[0] if len(words) == 1 else shlex.join(words)
     machine = running(options, root)[options.vm]
-    interactive = ["-t"] if sys.stdin.isatty() else []
-    return subprocess.run(machine.ssh(*interactive, line) if not interactive
-                          else _with_terminal(machine, line)).returncode
-
-
-def _with_terminal(machine, line):
     argv = machine.ssh(line)
-    return [*argv[:-2], "-t", *argv[-2:]]
+    if sys.stdin.isatty():
+        argv.insert(-2, "-t")
+    return subprocess.run(argv).returncode
 
 
 def salt(options, root):
     """Run salt on the first master that answers."""
     lab = running(options, root)
     lab.push()
-    command = lab.master().ssh(shlex.join(["/opt/salt/bin/salt", *options.arguments]))
-    return subprocess.run(command).returncode
+    words = options.arguments
+    if any(word.startswith("state.") for word in words) and not {"-t", "--timeout"} & set(words):
+        # A minion that is busy with its states answers too late to be counted as busy.
+        words = ["-t", str(APPLY_SECONDS), *words]
+    return subprocess.run(lab.master().ssh(shlex.join(["/opt/salt/bin/salt", *words]))).returncode
 
 
 def client(options, root):
     """Run the outside client where only the public network is."""
     lab = running(options, root)
-    words = options.arguments[1:] if options.arguments[:1] == ["--"] else options.arguments
+    words = options.arguments
     command = ["nsenter", f"--net=/run/netns/{lab.network.outside_name}", sys.executable,
                str(lab.root / "lab/client.py"), *words]
     return subprocess.run(command).returncode

@@ -13,6 +13,7 @@ class Result(NamedTuple):
     failed: int
     seconds: float
     problems: tuple
+    changes: tuple = ()  # which states changed something
 
 
 class Documents:
@@ -49,16 +50,18 @@ def judge(minion, answer):
     if not isinstance(answer, dict):
         lines = answer if isinstance(answer, list) else [answer]
         return Result(minion, 0, 0, 1, 0.0, tuple(f"{minion}: {text}" for text in lines))
-    problems, changed, failed, seconds = [], 0, 0, 0.0
+    problems, changes, failed, seconds = [], [], 0, 0.0
     for key, state in sorted(answer.items(), key=lambda item: item[1].get("__run_num__", 0)):
-        changed += bool(state.get("changes"))
+        if state.get("changes"):
+            changes.append(f"{minion}: {state.get('__id__') or key}: {state.get('name')}")
         seconds += float(state.get("duration") or 0) / 1000
         if state.get("result") is False:
             failed += 1
             if not _only_requisite(state):
                 where = state.get("__id__") or key
                 problems.append(f"{minion}: {where}: {str(state.get('comment')).strip()}")
-    return Result(minion, len(answer) - failed, changed, failed, round(seconds, 2), tuple(problems))
+    return Result(minion, len(answer) - failed, len(changes), failed, round(seconds, 2),
+                  tuple(problems), tuple(changes))
 
 
 def _only_requisite(state):

@@ -129,8 +129,8 @@ def state_apply(lab, step, seconds=APPLY_SECONDS):
     problems = [problem for result in results for problem in result.problems]
     silent = sorted(set(lab.machines) - {result.minion for result in results})
     problems += [f"{name}: did not return" for name in silent]
-    for problem in problems:
-        step.note(problem)
+    for text in [*(f"changed {name}" for result in results for name in result.changes), *problems]:
+        step.note(text)
     if documents.rest:
         step.note(documents.rest)
     step.detail = summary(results)
