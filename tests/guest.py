@@ -16,7 +16,11 @@ mount --rbind /dev "$root/dev"
 mount --bind "$3" "$root/srv/cluster"
 hostname "$4"
 ip link set lo up
-for interface in $5; do ip link add "$interface" type veth peer name "${interface}-far"; done
+for interface in $5; do
+  ip link add "${interface%%=*}" type veth
+  ip link set "${interface%%=*}" up
+  [ -z "${interface#*=}" ] || ip address add "${interface#*=}" dev "${interface%%=*}"
+done
 shift 5
 exec chroot "$root" "$@"
 """
@@ -28,9 +32,11 @@ class Guest:
     host name and network namespaces (without a route out).
     """
 
-    def __init__(self, lower, folder, project, name, interfaces=("eth0", "eth1")):
+    def __init__(self, lower, folder, project, name, interfaces):
+        """interfaces: {name: address with prefix, or None}."""
         self.lower, self.folder, self.project, self.name = lower, Path(folder), project, name
-        self.interfaces = " ".join(interfaces)
+        pairs = interfaces.items()
+        self.interfaces = " ".join(f"{card}={address or ''}" for card, address in pairs)
         for part in ("root", "work", "upper/srv/cluster"):
             (self.folder / part).mkdir(parents=True, exist_ok=True)
 

@@ -6,13 +6,12 @@ import yaml
 
 from lab import config
 from lab import tree as trees
-from tests.loading import ROOT
+from tests.loading import ROOT, load
 
 OVERLAYS = ROOT / "tests/data/pillars"
 
-# Each of these ends a string, starts an expansion or a comment somewhere: shell, SQL, PHP, my.cnf,
-# YAML, DRBD, Jinja.
-NASTY = "a'b\"c d$e#f\\g%h;i`j{{k}}<l>&mäöß"
+topology = load("_utils/topology.py")
+merge = load("_utils/bootstrap.py").merge
 
 
 def overlays():
@@ -22,9 +21,10 @@ def overlays():
 
 def cluster(overlay):
     """Return the cluster mapping of the pillar with ``overlay`` merged over it."""
-    return config.merge(
+    merged = merge(
         config.read(ROOT / "pillar/cluster.sls"), config.read(OVERLAYS / f"{overlay}.sls")
     )
+    return topology.settled(merged)
 
 
 def tree(folder, overlay="default"):
@@ -38,10 +38,8 @@ def tree(folder, overlay="default"):
 
 
 def make_nasty(folder):
-    """Replace every password in the tree's secrets by one that breaks careless quoting."""
+    """Replace the passwords in the tree's secrets by some that break careless quoting."""
     path = Path(folder) / "pillar/secrets.sls"
-    data = yaml.safe_load(path.read_text())
-    for group in ("database", "moodle", "drbd"):
-        for name in data["secrets"][group]:
-            data["secrets"][group][name] = f"{NASTY}-{name}"
+    nasty = (ROOT / "tests/data/secrets-nasty.sls").read_text()
+    data = merge(yaml.safe_load(path.read_text()), yaml.safe_load(nasty))
     path.write_text(yaml.safe_dump(data, allow_unicode=True))

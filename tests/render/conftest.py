@@ -9,10 +9,10 @@ import yaml
 
 from tests import trees
 from tests.guest import Guest
-from tests.loading import load
+from tests.trees import topology
 
 APPLY = Path(__file__).with_name("apply.py").read_text()
-topology = load("_utils/topology.py")
+
 
 
 def cases():
@@ -49,10 +49,9 @@ class Rendered:
     @functools.cached_property
     def files(self):
         """The absolute paths of the regular files that the highstate wrote, sorted."""
+        writers = ("file.managed", "moodle.configured", "sysctls.managed")
         names = {
-            chunk["name"]
-            for chunk in self.low
-            if chunk["state"] == "file" and chunk["fun"] in ("managed", "append", "blockreplace")
+            chunk["name"] for chunk in self.low if f"{chunk['state']}.{chunk['fun']}" in writers
         }
         return sorted(name for name in names if self.guest.file(name).is_file())
 
@@ -73,10 +72,13 @@ def rendered_by(tmp_path_factory, rootfs):
     @functools.cache
     def render(overlay, vm):
         cluster = trees.cluster("default" if overlay == "nasty" else overlay)
-        interfaces = {net["interface"] for net in topology.networks_of(cluster, vm)}
+        interfaces = {
+            net["interface"]: net["address"] and f"{net['address']}/{net['prefix']}"
+            for net in topology.networks_of(cluster, vm)
+        }
         folder = tmp_path_factory.mktemp(f"{overlay}-{vm}")
         root = rootfs(cluster["database"]["engine"])
-        guest = Guest(root, folder, tree(overlay), vm, sorted(interfaces))
+        guest = Guest(root, folder, tree(overlay), vm, interfaces)
         return Rendered(guest, cluster, vm)
 
     return render
