@@ -255,12 +255,12 @@ def _held():
 
 
 def _mirrored(now):
-    return (
-        now["configured"]
-        and (now["connection"], now["disk"], now["peer_disk"], now["out_of_sync"])
-        == ("Connected", "UpToDate", "UpToDate", 0)
-        and now["replication"] == "Established"
-    )
+    if not now["configured"]:
+        return False
+    states = (now["connection"], now["disk"], now["peer_disk"], now["out_of_sync"])
+    # An online verify compares; every write goes to both sides meanwhile.
+    running = now["replication"] in ("Established", "VerifyS", "VerifyT")
+    return running and states == ("Connected", "UpToDate", "UpToDate", 0)
 
 
 def _blank(now):

@@ -1,0 +1,129 @@
+"""The NFS server's view, against what nfs-utils and the kernel really printed."""
+
+import pytest
+from salt.exceptions import CommandExecutionError
+
+from tests.loading import ROOT, load
+
+DATA = ROOT / "tests/data/nfs-utils-2.8.3"
+
+
+def text(name):
+    return (DATA / name).read_text(encoding="ascii")
+
+
+@pytest.fixture
+def nfs(tmp_path, monkeypatch):
+    """The module over a folder in the place of /proc/fs/nfsd, noting commands in ``nfs.ran``."""
+    module = load("_modules/nfs.py")
+    module.ran, module.answers = [], {}
+
+    def run(*command):
+        module.ran.append(command)
+        answer = module.answers.get(command, "")
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(module, "_run", run)
+    monkeypatch.setattr(module, "KERNEL", str(tmp_path))
+    return module
+
+
+@pytest.fixture
+def serving(nfs, tmp_path):
+    for name, content in {
+        "threads": "24\n",
+        "nfsv4leasetime": "10\n",
+        "nfsv4gracetime": "10\n",
+        "versions": text("versions"),
+        "v4_end_grace": "Y\n",
+    }.items():
+        (tmp_path / name).write_text(content, encoding="ascii")
+    client = tmp_path / "clients" / "3"
+    client.mkdir(parents=True)
+    (client / "info").write_text(text("client-info"), encoding="ascii")
+    return nfs
+
+
+def test_a_serving_server(serving):
+    assert serving.status() == {
+        "threads": 24,
+        "lease": 10,
+        "grace": 10,
+        "versions": ["4", "4.1", "4.2"],
+        "in_grace": False,
+        "clients": 1,
+    }
+
+
+def test_grace_is_told_from_its_end(serving, tmp_path):
+    (tmp_path / "v4_end_grace").write_text("N\n", encoding="ascii")
+    assert serving.status()["in_grace"] is True
+    (tmp_path / "v4_end_grace").unlink()
+    assert serving.status()["in_grace"] is None
+
+
+def test_a_server_never_loaded_has_no_threads_and_no_clients(nfs):
+    assert nfs.threads() == 0
+    assert nfs.clients() == []
+    assert nfs.status()["in_grace"] is None
+
+
+def test_unreadable_threads_are_not_zero(nfs, tmp_path):
+    (tmp_path / "threads").write_text("what\n", encoding="ascii")
+    with pytest.raises(CommandExecutionError, match="threads"):
+        nfs.threads()
+
+
+def test_clients_are_named_with_their_address(serving):
+    assert serving.clients() == [
+        {
+            "address": "192.168.10.108",
+            "name": "Linux NFSv4.2 web1",
+            "status": "confirmed",
+            "renewed": 5,
+        }
+    ]
+
+
+def test_a_client_that_just_left_is_no_error(serving, tmp_path):
+    (tmp_path / "clients" / "4").mkdir()
+    assert len(serving.clients()) == 1
+
+
+def test_a_client_without_an_address_raises(nfs):
+    with pytest.raises(CommandExecutionError, match="address"):
+        nfs._parse_client("clientid: 0x1\nname: x\n")
+
+
+def test_exports_are_read_with_their_options(nfs):
+    nfs.answers["exportfs", "-s"] = text("exportfs-s")
+    first, second = nfs.exports()
+    assert (first["path"], first["client"]) == ("/srv/files/moodledata", "192.168.10.108")
+    assert {"fsid=0", "root_squash", "mountpoint=/srv/files"} <= set(second["options"])
+
+
+def test_nothing_exported_is_an_empty_list(nfs):
+    assert nfs.exports() == []
+
+
+def test_an_export_line_not_understood_raises(nfs):
+    nfs.answers["exportfs", "-s"] = "/srv/files/moodledata everyone\n"
+    with pytest.raises(CommandExecutionError, match="not understood"):
+        nfs.exports()
+
+
+def test_a_failed_start_says_why(nfs):
+    """systemctl alone says only that a unit failed and where to look."""
+    nfs.answers["systemctl", "restart", nfs.UNIT] = CommandExecutionError("systemctl: failed")
+    journal = ("journalctl", "--no-pager", "--output=cat", "--lines=5", "--unit", nfs.UNIT)
+    nfs.answers[journal] = "rpc.nfsd: address already in use\n"
+    with pytest.raises(CommandExecutionError, match="address already in use"):
+        nfs.start()
+
+
+def test_start_and_stop_name_only_our_unit(nfs):
+    nfs.start()
+    nfs.stop()
+    assert nfs.ran == [("systemctl", "restart", nfs.UNIT), ("systemctl", "stop", nfs.UNIT)]
