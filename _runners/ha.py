@@ -7,8 +7,10 @@ import concurrent.futures
 import salt.client
 import salt.pillar
 
-# Seconds a VM has to answer; one that is dead costs this and the master's gather_job_timeout.
-TIMEOUT = 5
+# Seconds a VM has to answer; one that is dead costs this and the master's gather_job_timeout. The
+# arbiter gets less, so that its silence does not hide what the VM says of itself.
+TIMEOUT = 8
+ARBITER_TIMEOUT = 2
 
 
 def check():
@@ -86,7 +88,8 @@ def _ask(names, resource):
     """Return ``{vm: {"status", "record"} or None}``, by one job to exactly these VMs."""
     functions = [f"{resource}.status", "arbiter.read"]
     with salt.client.LocalClient(mopts=__opts__) as client:  # one per thread
-        answers = client.cmd(names, functions, [[], [resource]], tgt_type="list", timeout=TIMEOUT)
+        arguments = [[], [resource, ARBITER_TIMEOUT]]
+        answers = client.cmd(names, functions, arguments, tgt_type="list", timeout=TIMEOUT)
     return {name: _answer(answers.get(name), functions) for name in names}
 
 
@@ -94,19 +97,26 @@ def _answer(answer, functions):
     # A dead minion's answer is False or a sentence, a failed function's answer is a sentence.
     if not isinstance(answer, dict):
         return None
-    return {
-        key: answer.get(function)
-        for key, function in zip(("status", "record"), functions, strict=True)
-    }
+    status, record = (answer.get(function) for function in functions)
+    return {"status": _brief(status), "record": _brief(record)}
+
+
+def _brief(answer):
+    """Return the last line of a failure: from several functions Salt returns whole tracebacks."""
+    if not isinstance(answer, str):
+        return answer
+    return (answer.strip().splitlines() or ["no answer"])[-1]
 
 
 def _summary(answers):
     records = [answer["record"] for answer in answers.values() if answer]
     record = next((record for record in records if isinstance(record, dict)), None)
+    problem = next((record for record in records if isinstance(record, str)), None)
     vms = {name: _state(answer) for name, answer in answers.items()}
     active = [name for name, state in vms.items() if state["active"]]
     holder = record["holder"] if record else None
-    return {"record": record, "vms": vms, "right": bool(holder) and active == [holder]}
+    right = bool(holder) and active == [holder]
+    return {"record": record or problem, "vms": vms, "right": right}
 
 
 def _state(answer):

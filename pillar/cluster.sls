@@ -2,7 +2,8 @@
 # (and in secrets.sls). `salt-run ha.check` names every mistake at once; a wrong
 # pillar stops every state run before anything changes. What each key means and
 # may hold: pillar/schema.yaml. A site's own deviations go into pillar/local.sls,
-# which is merged over this file key by key (lists are replaced).
+# which is merged over this file key by key (lists are replaced, `null` removes a VM, a network,
+# a source). Examples with three servers, MariaDB or bare metal: tests/data/pillars/.
 cluster:
   name: moodle
 

@@ -112,6 +112,17 @@ def test_a_failed_status_shows_what_it_said():
     }  # fmt: skip
 
 
+def test_of_a_traceback_only_the_reason_is_shown():
+    failed = "Traceback\n  File x\nError: no quorum\n"
+    said = {"a.status": {"active": False}, "arbiter.read": failed}
+    assert ha._answer(said, ["a.status", "arbiter.read"])["record"] == "Error: no quorum"
+
+
+def test_an_arbiter_that_cannot_be_asked_is_said_and_not_taken_for_an_empty_one():
+    found = ha._summary({"db1": answer(True, "ERROR: no quorum"), "db2": None})
+    assert found["record"] == "ERROR: no quorum"
+
+
 def test_a_dead_minion_s_sentence_is_no_answer():
     functions = ["database.status", "arbiter.read"]
     assert ha._answer(False, functions) is None
