@@ -59,22 +59,26 @@ def spare_the_kernel(state, chunk):
 
 
 def main(vm):
-    """Compile and write; return ``errors`` (list), ``low`` (chunks) and ``results`` (by index)."""
+    """Compile, write twice; return errors, low (chunks), results and again (of both times)."""
     logging.disable(logging.CRITICAL)
     with salt.state.HighState(options(vm)) as highstate:
         pillar = highstate.opts["pillar"]
         if pillar.get("_errors"):
-            return {"errors": pillar["_errors"], "low": [], "results": {}}
+            return {"errors": pillar["_errors"], "low": []}
         low = highstate.compile_low_chunks()
         errors = [chunk for chunk in low if isinstance(chunk, str)]
         if errors:
-            return {"errors": errors, "low": [], "results": {}}
-        results = {
-            index: write(highstate.state, chunk, low)
-            for index, chunk in enumerate(low)
+            return {"errors": errors, "low": []}
+        writers = [
+            chunk
+            for chunk in low
             if {chunk["state"], f"{chunk['state']}.{chunk['fun']}"} & set(WRITES)
-        }
-    return {"errors": [], "low": low, "results": results, "secrets": pillar.get("secrets", {})}
+        ]
+        first, second = (
+            [write(highstate.state, chunk, low) for chunk in writers] for _ in range(2)
+        )
+    secrets = pillar.get("secrets", {})
+    return {"errors": [], "low": low, "results": first, "again": second, "secrets": secrets}
 
 
 if __name__ == "__main__":

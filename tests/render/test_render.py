@@ -26,13 +26,13 @@ def test_highstate_compiles(rendered):
 
 
 def test_every_file_is_written(rendered):
-    refused = [result for result in rendered.results.values() if result["result"] is not True]
+    refused = [result for result in rendered.results if result["result"] is not True]
     assert refused == []
 
 
 def test_a_second_run_changes_no_file(rendered):
-    again = rendered.apply()
-    assert [result for result in again["results"].values() if result["changes"]] == []
+    assert rendered.results
+    assert [result for result in rendered.again if result["changes"]] == []
 
 
 def test_state_ids_are_component_thing_verb(rendered):
@@ -40,11 +40,11 @@ def test_state_ids_are_component_thing_verb(rendered):
     assert wrong == set()
 
 
-def test_every_daemon_accepts_what_was_written_for_it(rendered):
+def test_every_daemon_accepts_what_was_written_for_it(rendered, accepted):
     assert rendered.files
     unread = [path for path in rendered.files if checkers.check_of(path) is None]
     assert unread == []
-    refused = checkers.run_all(rendered)
+    refused = checkers.run_all(rendered, accepted)
     assert refused == {}, "\n".join(f"{name}: {output}" for name, output in refused.items())
 
 
@@ -94,7 +94,7 @@ def test_secrets_of_other_roles_are_nowhere(rendered):
 
 def test_secrets_are_in_no_result_no_command_and_no_world_readable_file(rendered):
     secrets = {text for text in strings(rendered.secrets) if not text.startswith(PUBLIC)}
-    shown = json.dumps(list(rendered.results.values()), default=str, ensure_ascii=False)
+    shown = json.dumps(rendered.results, default=str, ensure_ascii=False)
     shown += json.dumps(
         [chunk for chunk in rendered.low if chunk["state"] in ("cmd", "module")],
         default=str,
@@ -107,3 +107,12 @@ def test_secrets_are_in_no_result_no_command_and_no_world_readable_file(rendered
             text = file.read_text(errors="replace")
             assert not [secret for secret in secrets if secret in text], path
 
+
+
+def test_php_reads_back_the_password_that_was_written(rendered):
+    if "/srv/moodle/config.php" in rendered.files:
+        script = 'require "/srv/moodle/config.php"; echo json_encode($CFG->dbpass);'
+        done = rendered.guest.run("php", "-r", script)
+        assert json.loads(done.stdout) == rendered.secrets["database"]["moodle"], done.stderr
+    else:
+        assert rendered.role != "web"
