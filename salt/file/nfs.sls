@@ -27,6 +27,13 @@ file-nfs-configured:
     - require:
       - pkg: file-packages-installed
 
+file-nfs-script-managed:
+  file.managed:
+    - name: /usr/local/lib/cluster/files-nfs.sh
+    - source: salt://file/files/files-nfs.sh
+    - mode: '0755'
+    - makedirs: True
+
 file-nfs-units-managed:
   file.managed:
     - names:
@@ -50,6 +57,7 @@ file-nfs-mountd-running:
     - require:
       - file: file-nfs-configured
       - file: file-nfs-mountpoint-present
+      - file: file-nfs-script-managed
       - cmd: file-module-nfsd-loaded
       - cmd: file-units-reloaded
 
