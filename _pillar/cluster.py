@@ -57,6 +57,7 @@ def errors(data, schema):
     judged = __utils__["schema.validate"](data, schema)
     cluster = judged["valid"].get("cluster") or {}
     found = judged["errors"] + __utils__["check.errors"](cluster)
+    found += __utils__["addressing.errors"](cluster)
     if judged["valid"].get("secrets"):
         found += __utils__["secret.errors"](judged["valid"]["secrets"], cluster)
     return sorted(found, key=lambda error: (error["path"], error["message"]))

@@ -35,7 +35,8 @@ def errors(cluster):
     """Return what is wrong with the cluster, a sentence each; secrets are not looked at."""
     schema = _read(HERE.parent / "pillar" / "schema.yaml")
     judged = load("schema").validate({"cluster": cluster, "secrets": {}}, schema)
-    found = judged["errors"] + load("check").errors(judged["valid"].get("cluster") or {})
+    valid = judged["valid"].get("cluster") or {}
+    found = judged["errors"] + load("check").errors(valid) + load("addressing").errors(valid)
     lines = [f"{error['path']}: {error['message']}" for error in found]
     return sorted(line for line in lines if line.startswith("cluster"))
 
