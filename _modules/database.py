@@ -94,8 +94,7 @@ def activate(epoch, deadline, mirrored=False):
         __salt__["mysql_replication.promote"](deadline)
         __salt__["mysql_replication.semi_sync"](mirrored)
         __salt__["mysql_replication.writable"](True, deadline)
-        if __salt__["mysql_account.missing"]():  # at the founding: no replica could ever log in
-            __salt__["mysql_account.present"]()
+        __salt__["mysql_account.schema_present"]()  # at the founding
         __salt__["claim.take"](RESOURCE, epoch, deadline)  # a higher epoch may have come meanwhile
         __salt__["address.present_all"](_floating())
     except CommandExecutionError:

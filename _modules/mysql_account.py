@@ -1,14 +1,20 @@
 """
-The accounts and the schema of the cluster on a MySQL or MariaDB server.
+The accounts of the cluster on a MySQL or MariaDB server, and the application's schema.
 
 The application's account may use its own schema from the internal network and nothing else. A
 replication account exists per database VM, usable from that VM's address only and over TLS only.
-``root`` is known to the unix socket alone. Everything is created on the primary and replicated.
+``root`` is known to the unix socket alone.
+
+Accounts are configuration of each server and are kept out of the binary log. Replicated, they
+could freeze the cluster for good: an account statement that waits for its replica's
+acknowledgement holds the lock that every login needs, the replica's and root's included (MySQL
+9.7). The price: a passive server is writable for root for a moment when an account changes.
 
 Passwords are read from the pillar here, so that none is ever an argument of a state or function.
 Whether a password is the right one is found by logging in with it.
 """
 
+import contextlib
 import hashlib
 import ipaddress
 import os
@@ -73,11 +79,30 @@ def _identifier(name):
     return "`" + name.replace("`", "``") + "`"
 
 
+def schema_present():
+    """
+    Create the application's schema on the primary if it is missing; return True if it was.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt db1 mysql_account.schema_present
+    """
+    name = __pillar__["cluster"]["database"]["name"]
+    with __utils__["sqlserver.local"]() as server:
+        if {"Database": name} in server.all("SHOW DATABASES"):
+            return False
+        options = "CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci"
+        server.do(f"CREATE DATABASE {_identifier(name)} {options}")
+    return True
+
+
 def present(change=True):
     """
-    Create or correct the schema and the accounts on a writable server; return what was done.
+    Create or correct the accounts on this server, primary or replica; return what was done.
 
-    The answer is a list like ``["schema moodle created", "moodle@… password changed"]``. With
+    The answer is a list like ``["moodle@… created", "replication@… password changed"]``. With
     ``change=False`` nothing is done, and the list says what would be. Raises CommandExecutionError
     if the server refuses.
 
@@ -87,36 +112,42 @@ def present(change=True):
 
         salt db1 mysql_account.present change=False
     """
-    name = __pillar__["cluster"]["database"]["name"]
     with __utils__["sqlserver.local"]() as server:
-        done = []
-        if {"Database": name} not in server.all("SHOW DATABASES"):
-            done.append(f"schema {name} created")
-            if change:
-                options = "CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci"
-                server.do(f"CREATE DATABASE {_identifier(name)} {options}")
-        tried = {}
-        for account in _wanted(server.dialect["engine"]):
-            found = _deviation(server, account, tried)
-            if found:
-                done.append(f"{account['user']}@{account['host']} {found}")
-                if change:
+        wanted = _wanted(server.dialect["engine"])
+        stale, tried = _stale(server, wanted), {}
+        due = [(account, _deviation(server, account, tried)) for account in wanted]
+        due = [(account, found) for account, found in due if found]
+        if change and (due or stale):
+            with _local_changes(server):
+                for account, _ in due:
                     _correct(server, account)
-    return done
+                for who in stale:
+                    server.all("DROP USER %s@%s", who)
+    done = [f"{account['user']}@{account['host']} {found}" for account, found in due]
+    return done + [f"{user}@{host} dropped" for user, host in stale]
 
 
-def missing():
-    """
-    Return whether an account of the cluster does not exist yet; its password is not tried.
+@contextlib.contextmanager
+def _local_changes(server):
+    """Keep account statements out of the binary log, and let root write on a passive server."""
+    server.do("SET SESSION sql_log_bin = 0")
+    passive = server.one("SELECT @@GLOBAL.read_only AS value")["value"] in (1, "ON")
+    if passive:
+        server.do(*server.dialect["administrator"])
+    try:
+        yield
+    finally:
+        if passive:
+            server.do(*server.dialect["passive"])
 
-    CLI Example:
 
-    .. code-block:: bash
-
-        salt db1 mysql_account.missing
-    """
-    with __utils__["sqlserver.local"]() as server:
-        return not all(_exists(server, one) for one in _wanted(server.dialect["engine"]))
+def _stale(server, wanted):
+    """Return user and host of accounts that are nobody's, or the cluster's under another host."""
+    known = {(account["user"], account["host"]) for account in wanted}
+    rows = server.all("SELECT User AS user, Host AS host FROM mysql.user")
+    users = {"", *(user for user, _ in known)}
+    found = {(row["user"], row["host"]) for row in rows if row["user"] in users}
+    return sorted(found - known)
 
 
 def _exists(server, account):

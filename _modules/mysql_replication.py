@@ -98,7 +98,8 @@ def writable(enabled, deadline):
     Let the server accept writes, or refuse them, to administrators too where the engine can.
 
     To refuse, clients are disconnected, also one whose commit still waits for a replica's
-    acknowledgement: it is never told that its data was stored.
+    acknowledgement: it is never told that its data was stored. If such commits stand in the way,
+    they are ended, and semi-synchronous mode is on afterwards.
 
     CLI Example:
 
@@ -109,18 +110,25 @@ def writable(enabled, deadline):
     with _local(deadline) as server:
         if enabled:
             server.do(*server.dialect["writable"])
-        else:
-            _until(deadline, "read-only mode", lambda: _refuse_writes(server))
-            _disconnect(server)
+            return
+        _disconnect(server)
+        if not _refuse_writes(server):
+            server.do(*server.dialect["release"])
+            try:
+                _until(deadline, "read-only mode", lambda: _refuse_writes(server))
+            finally:
+                server.do(*server.dialect["released"])
+        _disconnect(server)
 
 
 def _refuse_writes(server):
-    _disconnect(server)
+    """Switch read-only mode on, or return False while a commit stands in the way for a second."""
     try:
         server.do(*server.dialect["passive"])
     except CommandExecutionError as error:
         if getattr(error, "code", 0) != LOCK_WAIT_TIMEOUT:
             raise
+        _disconnect(server)
         return False
     return True
 

@@ -94,17 +94,14 @@ def _ours(name, server_id):
 
 def accounts_present(name):
     """
-    The cluster's schema and accounts are as the pillar says, if this server is the primary.
+    The cluster's accounts on this server, primary or replica, are as the pillar says.
 
-    On a replica they come by replication, and this state does nothing. Passwords are read from the
-    pillar by the module, so they are in no argument.
+    Passwords are read from the pillar by the module, so they are in no argument.
     """
     return _guarded(_accounts_present)(name)
 
 
 def _accounts_present(name):
-    if not __salt__["mysql_replication.status"]()["writable"]:
-        return _ret(name, "not the primary: accounts come by replication")
     due = __salt__["mysql_account.present"](change=False)
     if not due:
         return _ret(name, "accounts are as the pillar says")

@@ -28,6 +28,11 @@ MYSQL = {
     "engine": "mysql",
     "passive": ["SET GLOBAL super_read_only = ON"],
     "writable": ["SET GLOBAL super_read_only = OFF", "SET GLOBAL read_only = OFF"],
+    "administrator": ["SET GLOBAL super_read_only = OFF"],  # leaves read_only on
+    # A commit that waits for its acknowledgement holds up read-only mode and ignores KILL. It is
+    # let go while nobody is connected who could take its end for an acknowledgement.
+    "release": ["SET GLOBAL offline_mode = ON", "SET GLOBAL rpl_semi_sync_source_enabled = OFF"],
+    "released": ["SET GLOBAL offline_mode = OFF", "SET GLOBAL rpl_semi_sync_source_enabled = ON"],
     "source": "rpl_semi_sync_source_enabled",
     "replica": "rpl_semi_sync_replica_enabled",
     "executed": "SELECT @@GLOBAL.gtid_executed AS executed, @@GLOBAL.gtid_purged AS purged",
@@ -54,6 +59,9 @@ MARIADB = {
     "engine": "mariadb",
     "passive": ["SET GLOBAL read_only = ON"],
     "writable": ["SET GLOBAL read_only = OFF"],
+    "administrator": [],
+    "release": [],  # KILL ends that wait
+    "released": [],
     "source": "rpl_semi_sync_master_enabled",
     "replica": "rpl_semi_sync_slave_enabled",
     "executed": (

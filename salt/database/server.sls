@@ -9,21 +9,20 @@ database-service-running:
     - require:
       - mysql: database-data-initialised
 
-# The only state that may make a primary or a replica, and only at the very first bring-up.
-database-resource-founded:
-  resource.founded:
-    - name: database
-    - require:
-      - service: database-service-running
-
+# On each server by itself, and before anybody wants to follow it.
 database-accounts-present:
   mysql.accounts_present:
-    - name: accounts of {{ pillar.cluster.database.name }}
     - require:
-      - resource: database-resource-founded
+      - service: database-service-running
 
 database-replica-password-current:
   mysql.replica_password:
-    - name: replication password
     - require:
-      - service: database-service-running
+      - mysql: database-accounts-present
+
+# The only state that may make a primary or a replica, and only at the very first bring-up.
+database-founded:
+  resource.founded:
+    - name: database
+    - require:
+      - mysql: database-replica-password-current
