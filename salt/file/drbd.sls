@@ -25,6 +25,8 @@ file-drbd-configured:
       - /usr/local/lib/cluster/split-brain.sh:
         - source: salt://file/files/split-brain.sh
         - mode: '0755'
+      - /etc/systemd/system/drbd@r0.service.d/cluster.conf:
+        - source: salt://file/files/drbd-unit.conf
     - require:
       - pkg: file-packages-installed
 
@@ -37,8 +39,14 @@ file-drbd-resource-present:
 
 # Up as Secondary at every boot.
 file-drbd-boot-enabled:
+  file.symlink:
+    - name: /etc/systemd/system/multi-user.target.wants/drbd@r0.service
+    - target: /usr/lib/systemd/system/drbd@.service
+    - makedirs: True
+
+file-drbd-unit-running:
   service.running:
-    - name: drbd@r0.target
-    - enable: True
+    - name: drbd@r0
     - require:
       - drbd: file-drbd-resource-present
+      - file: file-drbd-boot-enabled
