@@ -21,7 +21,7 @@ database-replica-password-current:
       - mysql: database-accounts-present
 
 # The only state that may make a primary or a replica, and only at the very first bring-up.
-database-founded:
+database-resource-founded:
   resource.founded:
     - name: database
     - require:
