@@ -18,7 +18,7 @@ def mirror(targets):
     An archive without a Debian label (Ubuntu's, a vendor's) or of security updates only is none.
     """
     for line in targets.splitlines():
-        uri, origin, component = (line.split("|") + ["", ""])[:3]
+        uri, origin, component = [*line.split("|"), "", ""][:3]
         if origin == "Debian" and component == "main" and "security" not in uri:
             return uri.rstrip("/")
     return FALLBACK

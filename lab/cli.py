@@ -39,7 +39,7 @@ def parser():
 
     rest = (["arguments"], {"nargs": "*", "metavar": "ARGS"})
     target = (["target"], {"help": TARGET})
-    one_way = (["--way"], {"choices": ["in", "out"], "help": "only what the target receives, sends"})
+    one_way = (["--way"], {"choices": ["in", "out"], "help": "only what the target gets, sends"})
     add("up", "bring everything up; on a running lab, converge it",
         (["--full-size"], {"action": "store_true", "help": "VMs as big as the pillar says"}),
         (["--moodle"], {"metavar": "FILE-OR-URL", "help": "a Moodle archive to install"}),

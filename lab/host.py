@@ -48,6 +48,7 @@ def facts():
         "ptrace_scope": int(_read("/proc/sys/kernel/yama/ptrace_scope").strip() or 0),
         "capabilities": int(status.get("CapEff", "0").strip() or "0", 16),
         "apt": shutil.which("apt-get", path=PATH) is not None,
+        "python": sys.version_info[:2],
     }
 
 
@@ -69,6 +70,8 @@ def refusals(seen):
         reasons.append("/dev/net/tun is missing; load the module tun")
     if not seen["apt"]:
         reasons.append("apt-get is missing; the lab installs what it needs by apt")
+    if seen["python"] < (3, 11):
+        reasons.append("python3 is older than 3.11")
     return reasons
 
 

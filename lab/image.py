@@ -8,12 +8,14 @@ of it an ext4 image that all VMs share under a copy-on-write file each.
 import fcntl
 import os
 import shutil
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
 from lab import apt, host, recipe
 
 CACHE = Path(os.environ.get("LAB_CACHE", "/var/cache/moodle-cluster-lab"))
+KEPT = 21 * 86400  # seconds that an unused tree or image stays in the cache
 ROOM = 12 * 2**30  # two trees, two images, and the copies while they are made
 
 # All mounts live in the mount namespace of the one command and end with it.
@@ -67,8 +69,20 @@ class Images:
                     engine = self.engine if ":" in title else None
                     what = self._packages if title.startswith("packages") else self._image
                     what(step, engine)
-        for path in (self.tree(), self.image(), self.image(self.engine)):
-            os.utime(path)
+            self._forget_old()
+
+    def _forget_old(self):
+        """Remove what no lab asked for in weeks."""
+        used = self.cache / "used"
+        used.mkdir(exist_ok=True)
+        # Not the images' own times: a copy-on-write file is void once its image's time changes.
+        for path in (self.tree(), self.tree(self.engine), self.image(), self.image(self.engine)):
+            (used / path.name).touch()
+        for stamp in used.iterdir():
+            if time.time() - stamp.stat().st_mtime > KEPT:
+                path = self.cache / stamp.name
+                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+                stamp.unlink()
 
     def _packages(self, step, engine):
         with _fresh(self.tree(engine)) as tree:

@@ -134,7 +134,8 @@ class Lab:
         """Bring the masters' tree up to date; return the paths that changed."""
         tree = self.run_folder / "tree"
         changed = trees.push(self.root, tree)
-        text = "# Written by bin/lab at every push.\n" + self.topology.dump({"cluster": self.overlay})
+        overlay = self.topology.dump({"cluster": self.overlay})
+        text = f"# Written by bin/lab at every push.\n{overlay}"
         if trees.write(tree / "pillar/local.sls", text):
             changed.append("pillar/local.sls")
         trees.make_secrets(self.root, tree)

@@ -177,7 +177,7 @@ class Machine:
 
     def _console_tail(self):
         with contextlib.suppress(OSError):
-            return "\n".join(self.console.read_text(errors="replace").splitlines()[-15:])
+            return "\n".join(self.console.read_text(errors="replace").splitlines()[-30:])
         return ""
 
     def _close(self):

@@ -69,7 +69,8 @@ def plan(cluster, vms):
             bridges.append(bridge)
             uplink = device_name("up", server, net["interface"])
             far = device_name("in", server, net["interface"]), bridge
-            uplinks.append(Link(server, net["interface"], uplink, device_name("net", name), far=far))
+            switch = device_name("net", name)
+            uplinks.append(Link(server, net["interface"], uplink, switch, far=far))
     for number, entry in enumerate(vms):
         for index, name in enumerate(networks):
             if name not in entry["interfaces"]:

@@ -60,13 +60,13 @@ class Step:
         self.title, self.path, self.verbose, self.detail = title, Path(log), verbose, ""
         self.begun = time.monotonic()
         self._lock = threading.Lock()
-        self._file = self.path.open("a", encoding="utf-8")
+        self.file = self.path.open("a", encoding="utf-8")
 
     def note(self, text):
         """Append a line to the log (and to the screen with --verbose)."""
         with self._lock:
-            self._file.write(text.rstrip("\n") + "\n")
-            self._file.flush()
+            self.file.write(text.rstrip("\n") + "\n")
+            self.file.flush()
             if self.verbose:
                 print(f"  {text.rstrip()}", file=sys.stderr, flush=True)
 
@@ -91,7 +91,7 @@ class Step:
 
     def close(self):
         """Close the log."""
-        self._file.close()
+        self.file.close()
 
 
 def end_group(child):

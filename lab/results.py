@@ -1,7 +1,11 @@
 """What a state run came to: reads Salt's JSON as it streams in, one document per minion."""
 
 import json
+import re
 from typing import NamedTuple
+
+
+DOCUMENT = re.compile(r"^\{", re.MULTILINE)  # words of Salt itself may hold braces elsewhere
 
 
 class Result(NamedTuple):
@@ -27,11 +31,11 @@ class Documents:
         self._text += text
         found = []
         while True:
-            start = self._text.find("{")
-            if start < 0:
+            start = DOCUMENT.search(self._text)
+            if not start:
                 return found
             try:
-                document, end = self._decoder.raw_decode(self._text, start)
+                document, end = self._decoder.raw_decode(self._text, start.start())
             except ValueError:
                 return found
             found.append(document)

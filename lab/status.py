@@ -79,5 +79,6 @@ def table(found, columns=("vm", "server", "role", "state", "addresses", "memory"
     """Return rows as aligned text."""
     lines = [columns, *[tuple(str(row[name]) for name in columns) for row in found]]
     widths = [max(len(line[index]) for line in lines) for index in range(len(columns))]
-    return "\n".join("  ".join(text.ljust(width) for text, width in zip(line, widths)).rstrip()
-                     for line in lines)
+    padded = [[text.ljust(width) for text, width in zip(line, widths, strict=True)]
+              for line in lines]
+    return "\n".join("  ".join(line).rstrip() for line in padded)

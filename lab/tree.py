@@ -74,9 +74,11 @@ def make_secrets(root, tree):
 
 def _same(source, target):
     if source.is_symlink() or target.is_symlink():
-        return target.is_symlink() and source.is_symlink() and os.readlink(source) == os.readlink(target)
+        both = target.is_symlink() and source.is_symlink()
+        return both and os.readlink(source) == os.readlink(target)
     if not target.exists():
         return False
     before, now = target.stat(), source.stat()
-    same_mode = before.st_mode == now.st_mode
-    return same_mode and before.st_size == now.st_size and source.read_bytes() == target.read_bytes()
+    if (before.st_mode, before.st_size) != (now.st_mode, now.st_size):
+        return False
+    return source.read_bytes() == target.read_bytes()

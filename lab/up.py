@@ -115,8 +115,7 @@ def state_apply(lab, step, seconds=APPLY_SECONDS):
     step.note("+ salt '*' state.apply")
     documents, results = Documents(), []
     child = subprocess.Popen(argv, text=True, errors="replace", start_new_session=True,
-                             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                             stderr=subprocess.STDOUT)
+                             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=step.file)
     try:
         for text in child.stdout:
             for document in documents.feed(text):
