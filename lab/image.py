@@ -101,7 +101,8 @@ class Images:
         step.note(f"archive: {mirror}")
         conf = tree.with_suffix(".apt.conf")
         conf.write_text("\n".join(options) + "\n")
-        excluded = [f'--dpkgopt=path-exclude=/usr/share/{what}/*' for what in ("doc", "man", "locale")]
+        excluded = [f"--dpkgopt=path-exclude=/usr/share/{what}/*"
+                    for what in ("doc", "man", "locale")]
         try:
             step.run("unshare", "--mount", "mmdebstrap", "--variant=minbase", "--mode=root",
                      f"--include={','.join(recipe.PACKAGES)}", *excluded, f"--aptopt={conf}",
@@ -147,8 +148,8 @@ class Images:
                 with part.open("wb") as file:
                     file.truncate(_bytes(recipe.DISK))
                 # Blocks that nobody wrote stay holes: the file is as big as its contents.
-                step.run("mkfs.ext4", "-q", "-E", "lazy_itable_init=1,lazy_journal_init=1,nodiscard",
-                         "-d", tree, part)
+                lazy = "lazy_itable_init=1,lazy_journal_init=1,nodiscard"
+                step.run("mkfs.ext4", "-q", "-E", lazy, "-d", tree, part)
                 part.rename(target)
             finally:
                 part.unlink(missing_ok=True)
@@ -180,7 +181,8 @@ def enter(step, tree, *argv):
     """Run a command in the tree, with the host's certificates and registry settings."""
     environment = {name: value for name, value in os.environ.items()
                    if name.startswith("PIP_") or name.lower().endswith("_proxy")}
-    environment.update(PATH=host.PATH, LANG="C.UTF-8", HOME="/root", DEBIAN_FRONTEND="noninteractive")
+    environment.update(PATH=host.PATH, LANG="C.UTF-8", HOME="/root",
+                       DEBIAN_FRONTEND="noninteractive")
     step.run("unshare", "--mount", "sh", "-c", ENTER, "enter", tree, *argv, env=environment)
 
 

@@ -62,7 +62,8 @@ def management_of(cluster):
 def plan(cluster, vms):
     """Return the Plan for a cluster; `vms` as topology.vms returns them."""
     networks = {name: net for name, net in cluster["networks"].items() if net}
-    bridges, uplinks, taps = [MANAGEMENT, *(device_name("net", name) for name in networks)], [], []
+    bridges = [MANAGEMENT, *(device_name("net", name) for name in networks)]
+    uplinks, taps = [], []
     for server in [name for name, entry in cluster["servers"].items() if entry is not None]:
         for name, net in networks.items():
             bridge = device_name(server, name)

@@ -19,9 +19,12 @@ def fields(pid, proc="/proc"):
 
 
 def session(leader, proc="/proc"):
-    """Return the pids of every process in the session that `leader` began, the leader first."""
-    pids = [int(name) for name in os.listdir(proc) if name.isdigit()]
-    found = [pid for pid in pids if (fields(pid, proc) or [None] * 4)[SESSION] == str(leader)]
+    """Return the pids of what lives in the session that `leader` began, the leader first."""
+    found = []
+    for pid in (int(name) for name in os.listdir(proc) if name.isdigit()):
+        seen = fields(pid, proc)
+        if seen and seen[SESSION] == str(leader) and seen[STATE] not in "ZX":
+            found.append(pid)
     return sorted(found, key=lambda pid: pid != leader)
 
 

@@ -4,7 +4,6 @@ import json
 import re
 from typing import NamedTuple
 
-
 DOCUMENT = re.compile(r"^\{", re.MULTILINE)  # words of Salt itself may hold braces elsewhere
 
 

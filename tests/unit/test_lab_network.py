@@ -153,7 +153,7 @@ def test_a_session_is_paused_and_killed_as_a_whole(tmp_path):
     known.kill()
     assert child.wait(timeout=5) == -9
     assert known.pid is None
-    assert process.session(child.pid) == []
+    wait_until(lambda: not process.session(child.pid), "both sleeps to end", 5, pause=0.02)
 
 
 def test_a_pid_used_again_is_not_ours(tmp_path):
