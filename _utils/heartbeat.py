@@ -1,0 +1,200 @@
+"""
+The heartbeat's packets, and who sends them to whom: pure, without I/O and without a clock.
+
+A packet is ``"HB", version, cluster, length, JSON body, HMAC-SHA256`` over all before it. Nothing
+of the body is looked at before the HMAC is right. What keeps a recording from passing for life:
+
+- *incarnation*: larger at each start of the sender. An earlier one than known is OLD.
+- *sequence*: per receiver and link, rising by one. One already seen there is REPLAYED.
+- *echo*: the incarnation the sender knows of the receiver. A receiver that just started knows no
+  sequence yet, but no recording can echo its new incarnation: until a sender does, UNPROVEN.
+
+The daemon imports this file as it is; only the functions over the pillar use ``__utils__``.
+"""
+
+import enum
+import hashlib
+import hmac
+import json
+import struct
+from typing import NamedTuple
+
+MAGIC = b"HB\x01"
+LARGEST = 1400  # bytes; a heartbeat is never fragmented
+MOST = {"claims": 8, "health": 16}
+NAME = 24  # characters of a resource or a service
+HEARSAY, SEEN, HELD = 0, 1, 2  # what an epoch in a claim means: told by another, taken, serving
+
+_HEAD = struct.Struct("!3s8sH")
+_MAC = 32
+_SMALLEST = _HEAD.size + _MAC
+
+
+class Reason(enum.Enum):
+    """Why a packet changed nothing; the value is its counter in the view."""
+
+    TRUNCATED = "truncated"  # shorter than any heartbeat, or than it says
+    OVERSIZED = "oversized"  # longer than any heartbeat, or than it says
+    ALIEN = "alien"  # no heartbeat of this version
+    FOREIGN = "foreign"  # another cluster's
+    FORGED = "forged"  # not made with this cluster's key, or damaged
+    MALFORMED = "malformed"  # authentic, but not what a heartbeat says
+    MISDIRECTED = "misdirected"  # meant for another VM or link
+    STRANGER = "stranger"  # its sender is no peer on this link
+    OLD = "old"  # of an earlier start of its sender
+    REPLAYED = "replayed"  # its sequence number came already
+    FUTURE = "future"  # incarnation or sequence that no clock or counter can have reached
+    UNPROVEN = "unproven"  # authentic and new, but it may be a recording: no echo of us yet
+
+
+class Rejected(ValueError):
+    """A packet that changes nothing."""
+
+    def __init__(self, reason):
+        super().__init__(reason.value)
+        self.reason = reason
+
+
+class Beat(NamedTuple):
+    """What one heartbeat says; claims: resource -> (epoch, kind), health: service -> bool|None."""
+
+    sender: str
+    receiver: str
+    link: str
+    incarnation: int
+    sequence: int
+    echo: int
+    claims: dict
+    health: dict
+
+
+def identity(cluster):
+    """Return the eight bytes that stand for the cluster of that name."""
+    return hashlib.sha256(cluster.encode()).digest()[:8]
+
+
+def encode(beat, key, cluster):
+    """Return the packet; key: bytes, cluster: its identity. Raises ValueError if too large."""
+    body = json.dumps(beat, separators=(",", ":")).encode()
+    size = _SMALLEST + len(body)
+    if size > LARGEST:
+        raise ValueError(f"a heartbeat of {size} bytes is too large")
+    packet = _HEAD.pack(MAGIC, cluster, size) + body
+    return packet + hmac.digest(key, packet, "sha256")
+
+
+def decode(packet, key, cluster):
+    """Return the Beat; raises Rejected. The cheapest doubts come first, the HMAC before JSON."""
+    if len(packet) > LARGEST:
+        raise Rejected(Reason.OVERSIZED)
+    if len(packet) < _SMALLEST:
+        raise Rejected(Reason.TRUNCATED)
+    magic, whose, size = _HEAD.unpack_from(packet)
+    if magic != MAGIC:
+        raise Rejected(Reason.ALIEN)
+    if whose != cluster:
+        raise Rejected(Reason.FOREIGN)
+    if len(packet) != size:
+        raise Rejected(Reason.TRUNCATED if len(packet) < size else Reason.OVERSIZED)
+    if not hmac.compare_digest(packet[-_MAC:], hmac.digest(key, packet[:-_MAC], "sha256")):
+        raise Rejected(Reason.FORGED)
+    try:
+        beat = Beat(*json.loads(packet[_HEAD.size : -_MAC]))
+        if _sane(beat):
+            return beat
+    except (ValueError, TypeError, RecursionError):
+        pass
+    raise Rejected(Reason.MALFORMED)
+
+
+def claims_of(entries):
+    """Return the part of resource -> [epoch, kind] that a heartbeat can carry."""
+    return _bounded(entries, "claims", _pair)
+
+
+def health_of(entries):
+    """Return the part of service -> True, False or None (unknown) that a heartbeat can carry."""
+    return _bounded(entries, "health", lambda value: value is None or type(value) is bool)
+
+
+def _bounded(entries, kind, fits):
+    names = sorted(name for name, value in entries.items() if _name(name) and fits(value))
+    return {name: entries[name] for name in names[: MOST[kind]]}
+
+
+def _sane(beat):
+    texts = (beat.sender, beat.receiver, beat.link)
+    numbers = (beat.incarnation, beat.sequence, beat.echo)
+    return (
+        all(type(text) is str for text in texts)
+        and all(_number(number) for number in numbers)
+        and type(beat.claims) is dict
+        and type(beat.health) is dict
+        and len(claims_of(beat.claims)) == len(beat.claims)
+        and len(health_of(beat.health)) == len(beat.health)
+    )
+
+
+def _name(name):
+    return type(name) is str and 0 < len(name) <= NAME and name.isascii()
+
+
+def _number(number):
+    return type(number) is int and 0 <= number < 2**63
+
+
+def _pair(value):
+    return (
+        type(value) in (list, tuple)
+        and len(value) == 2
+        and all(map(_number, value))
+        and value[1] in (HEARSAY, SEEN, HELD)
+    )
+
+
+def config(cluster, name):
+    """
+    Return what heartbeatd on VM ``name`` needs to know, without the key.
+
+    Balancers and the witness observe every VM; the others watch each other only in pairs, so the
+    load grows with the number of VMs and not with its square.
+    """
+    beat = cluster["heartbeat"]
+    links = {net: _link(cluster, name, net) for net in beat["links"]}
+    partner = __utils__["topology.peer"](cluster, name)
+    if beat.get("serial") and partner:
+        links["serial"] = {"kind": "serial", **beat["serial"], "peers": {partner["name"]: None}}
+    timing = {word: beat[word] for word in ("keepalive", "warntime", "deadtime", "initdead")}
+    used = {net: link for net, link in links.items() if link and link["peers"]}
+    return {"cluster": cluster["name"], "name": name, "timing": timing, "links": used}
+
+
+def _link(cluster, name, net):
+    """Return one network as a link; without own addresses (public) it carries bare Ethernet."""
+    me = __utils__["topology.vm"](cluster, name)
+    interface = me["interfaces"].get(net)
+    if not interface:
+        return None
+    peers = [vm for vm in _observed(cluster, me) if net in vm["interfaces"]]
+    if net not in me["addresses"]:
+        names = {vm["name"]: None for vm in peers if net not in vm["addresses"]}
+        return {"kind": "ethernet", "interface": interface, "peers": names}
+    return {
+        "kind": "udp",
+        "interface": interface,
+        "address": me["addresses"][net],
+        "port": cluster["heartbeat"]["port"],
+        "peers": {vm["name"]: vm["addresses"][net] for vm in peers if net in vm["addresses"]},
+    }
+
+
+def _observed(cluster, me):
+    """Return the VMs that exchange heartbeats with ``me``."""
+    partner = __utils__["topology.peer"](cluster, me["name"])
+    observers = ("balancer", "witness")
+    return [
+        vm
+        for vm in __utils__["topology.vms"](cluster)
+        if vm["name"] != me["name"]
+        and (me["role"] in observers or vm["role"] in observers or vm == partner)
+    ]
