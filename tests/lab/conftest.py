@@ -1,6 +1,7 @@
 """One lab for the whole session, brought up and taken down by bin/lab itself."""
 
 import contextlib
+import functools
 import json
 import os
 import subprocess
@@ -24,14 +25,15 @@ EVIDENCE = ("journalctl -b --no-pager -o short-monotonic | tail -n 400; drbdadm 
 
 def pytest_collection_modifyitems(config, items):
     items.sort(key=lambda item: ORDER.index(item.module.__name__.rpartition(".")[2]))
-    if not config.getoption("--all"):
-        slow = [item for item in items if item.get_closest_marker("slow")]
-        config.hook.pytest_deselected(items=slow)
-        items[:] = [item for item in items if item not in slow]
+    unwanted = [item for item in items
+                if (item.get_closest_marker("slow") and not config.getoption("--all"))
+                or (item.get_closest_marker("own_lab") and config.getoption("--lab"))]
+    config.hook.pytest_deselected(items=unwanted)
+    items[:] = [item for item in items if item not in unwanted]
 
 
-def command(*words, name=NAME, timeout=1500, **more):
-    """Run bin/lab for the session's lab; return its CompletedProcess."""
+def command(name, *words, timeout=1500, **more):
+    """Run bin/lab for the lab ``name``; return its CompletedProcess."""
     argv = [sys.executable, ROOT / "bin/lab", "--name", name, *words]
     return subprocess.run(
         argv, capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL, **more
@@ -42,26 +44,35 @@ def command(*words, name=NAME, timeout=1500, **more):
 def brought_up(name, *options):
     """A running lab; taken down whatever happens, unless KEEP is set."""
     try:
-        done = command("up", *options, name=name)
+        done = command(name, "up", *options)
         sys.stderr.write(done.stdout + done.stderr)
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
         yield Cluster(Lab(ROOT, name))
     finally:
         if not os.environ.get("KEEP"):
-            command("down", name=name)
+            command(name, "down")
 
 
 @pytest.fixture(scope="session")
-def cluster():
+def name(request):
+    """The name of the session's lab."""
+    return request.config.getoption("--lab") or NAME
+
+
+@pytest.fixture(scope="session")
+def cluster(name):
     """The running cluster."""
+    if name != NAME:
+        yield Cluster(Lab(ROOT, name))
+        return
     with brought_up(NAME) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
-def bin_lab():
+def bin_lab(name):
     """Run bin/lab for the session's lab: bin_lab("status")."""
-    return command
+    return functools.partial(command, name)
 
 
 class Cluster:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.lab.conftest import NAME
+from tests.lab.conftest import NAME, command
 
 BAD = {
     "no such VM": (("crash", "lb9"), "lb9"),
@@ -29,8 +29,8 @@ def test_wrong_usage_shows_the_usage(bin_lab, words):
 
 
 @pytest.mark.parametrize("words", [("status",), ("salt", "*", "test.ping"), ("client",)])
-def test_a_lab_that_is_not_up_is_named(bin_lab, words):
-    done = bin_lab(*words, name=f"{NAME}none")
+def test_a_lab_that_is_not_up_is_named(words):
+    done = command(f"{NAME}none", *words)
     assert done.returncode != 0
     assert "not up" in done.stderr and "Traceback" not in done.stderr
 

@@ -4,6 +4,8 @@ import os
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.lab.conftest import NAME
 from tests.loading import ROOT
 
@@ -21,6 +23,7 @@ def processes(word):
     return found
 
 
+@pytest.mark.own_lab
 def test_down_takes_seconds_and_leaves_no_process_network_mount_or_file(bin_lab, cluster):
     lab = cluster.lab
     assert processes(lab.id)

@@ -5,7 +5,7 @@ import pytest
 from tests.lab import test_cluster, test_site, test_state_apply
 from tests.lab.conftest import NAME, brought_up
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.own_lab]
 
 
 @pytest.fixture(scope="module")
