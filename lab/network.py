@@ -7,6 +7,7 @@ The management network is one flat bridge that no cut touches. A second namespac
 outside: it sees the public network and nothing else.
 """
 
+import contextlib
 import hashlib
 import ipaddress
 import json
@@ -39,6 +40,7 @@ class Plan(NamedTuple):
     uplinks: tuple  # of servers
     taps: tuple     # of VMs, management included
     outside: tuple  # (bridge, [addresses with prefix]) of the world outside
+    instrument: tuple  # (bridge, address with prefix) of what measures on the internal network
     management: ipaddress.IPv4Network
 
 
@@ -81,7 +83,7 @@ def plan(cluster, vms):
                              index + 1, number))
         taps.append(_tap(entry["name"], MANAGEMENT, MANAGEMENT, 0, number))
     return Plan(tuple(bridges), tuple(uplinks), tuple(taps), _outside(cluster),
-                management_of(cluster))
+                _instrument(cluster), management_of(cluster))
 
 
 def _tap(vm, interface, bridge, network, number):
@@ -96,6 +98,11 @@ def _outside(cluster):
     if public.get("gateway"):
         addresses.append(public["gateway"])
     return device_name("net", "public"), [f"{each}/{subnet.prefixlen}" for each in addresses]
+
+
+def _instrument(cluster):
+    subnet = ipaddress.ip_network(cluster["networks"]["internal"]["subnet"])
+    return device_name("net", "internal"), f"{subnet[-2]}/{subnet.prefixlen}"
 
 
 def commands(planned):
@@ -148,9 +155,25 @@ class Network:
 
     def down(self):
         """Remove everything; what is gone already is no error."""
-        for name in (self.outside_name, self.name):
+        for name in (f"{self.name}-in", self.outside_name, self.name):
             if Path("/run/netns", name).exists():
                 _ip("netns", "del", name)
+
+    @contextlib.contextmanager
+    def visitor(self):
+        """Give a namespace on the internal network, as a measuring instrument has one."""
+        name = f"{self.name}-in"
+        bridge, address = self.plan.instrument
+        _ip("netns", "add", name)
+        try:
+            _ip("-n", self.name, "link", "add", "instrument", "type", "veth", "peer", "name",
+                "eth1", "netns", name)
+            _ip("-n", self.name, "link", "set", "instrument", "master", bridge, "up")
+            _ip("-n", name, "link", "set", "eth1", "up")
+            _ip("-n", name, "addr", "add", address, "dev", "eth1")
+            yield name
+        finally:
+            _ip("netns", "del", name)
 
     def inside(self, argv, name=None):
         """Run a command in the switches' namespace; raises CommandFailed."""
