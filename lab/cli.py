@@ -4,6 +4,7 @@ import argparse
 import fcntl
 import os
 import shlex
+import signal
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -88,6 +89,8 @@ def split(argv):
 
 def main(argv, root):
     """Run a command; return the exit code."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # each cleans up behind it
+        signal.signal(number, signal.default_int_handler)
     own, passed = split(argv)
     options = parser().parse_args(own)
     if passed:

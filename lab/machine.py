@@ -155,10 +155,16 @@ class Machine:
         except subprocess.TimeoutExpired:
             return False
 
-    def wait_for_boot(self, seconds=120):
-        """Wait until commands can be run in the VM; raises LabError with its console's end."""
+    def wait_for_boot(self, seconds=120, stop=None):
+        """
+        Wait until commands can be run in the VM; raises LabError with its console's end.
+
+        stop: an Event that ends the waiting at once.
+        """
         deadline = Deadline(seconds)
         while not self.answers():
+            if stop and stop.is_set():
+                return
             if not self.running:
                 raise LabError(f"{self.name} lost its power while booting\n{self._console_tail()}")
             if deadline.passed:

@@ -3,7 +3,7 @@
 import os
 import subprocess
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 
 from lab import host, image
 from lab.deadline import Deadline, wait_until
@@ -72,18 +72,24 @@ def boot(lab, step):
     """Switch on what is off and wait until commands can be run everywhere."""
     # Masters first: minions that find none would all ask again at the same moment.
     machines = sorted(lab.machines.values(), key=lambda machine: machine.role != "balancer")
-    done, lock = [], threading.Lock()
+    done, lock, stop = [], threading.Lock(), threading.Event()
 
     def boot_one(machine):
+        if stop.is_set():
+            return
         machine.start()
-        machine.wait_for_boot(BOOT_SECONDS)
+        machine.wait_for_boot(BOOT_SECONDS, stop)
         with lock:
             done.append(machine.name)
             step.note(f"{machine.name} answers")
             step.detail = f"{len(done)} of {len(machines)} VMs"
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        list(pool.map(boot_one, machines))
+        try:
+            for future in as_completed([pool.submit(boot_one, machine) for machine in machines]):
+                future.result()
+        finally:
+            stop.set()  # or the others would go on booting behind a failure or Ctrl-C
 
 
 def wait_for_salt(lab, step, seconds=120):
