@@ -93,7 +93,7 @@ def activate(epoch, deadline, mirrored=False):
     try:
         __salt__["mysql_replication.promote"](deadline)
         __salt__["mysql_replication.semi_sync"](mirrored)
-        __salt__["mysql_replication.writable"](True, deadline)
+        __salt__["mysql_server.writable"](True, deadline)
         __salt__["mysql_account.schema_present"]()  # at the founding
         __salt__["claim.take"](RESOURCE, epoch, deadline)  # a higher epoch may have come meanwhile
         __salt__["address.present_all"](_floating())
@@ -128,7 +128,7 @@ def deactivate(epoch, deadline):
 
 def _step_down(deadline):
     __salt__["address.absent_all"](_floating())
-    __salt__["mysql_replication.writable"](False, deadline)
+    __salt__["mysql_server.writable"](False, deadline)
 
 
 def follow(source_vm, deadline):

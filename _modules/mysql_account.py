@@ -232,9 +232,11 @@ def replica_password(deadline=None):
         for _ in __utils__["sqlserver.attempts"](deadline, what):
             if __utils__["sqlserver.accepts"](host, REPLICATION, password, deadline):
                 break
-        server.do("STOP REPLICA IO_THREAD")
-        server.all(server.dialect["password"], {"password": password}, secret=True)
-        server.do("START REPLICA IO_THREAD")
+        server.do(f"STOP REPLICA {server.dialect['receiver']}")
+        try:
+            server.all(server.dialect["password"], {"password": password}, secret=True)
+        finally:
+            server.do("START REPLICA")
     return True
 
 

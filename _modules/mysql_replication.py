@@ -20,8 +20,8 @@ import salt.utils.files
 from salt.exceptions import CommandExecutionError
 
 USER = "replication"
+CA = "/etc/mysql/tls/ca.crt"
 FOLLOWER = "/etc/mysql/role.d/follower.cnf"
-LOCK_WAIT_TIMEOUT = 1205
 OWN_SCHEMAS = {"information_schema", "mysql", "performance_schema", "sys", "cluster"}
 
 
@@ -91,55 +91,6 @@ def _status(server):
         "replica": replica,
         "semi_sync": __utils__["replication.semi_sync"](server.dialect, variables, counters),
     }
-
-
-def writable(enabled, deadline):
-    """
-    Let the server accept writes, or refuse them, to administrators too where the engine can.
-
-    To refuse, clients are disconnected, also one whose commit still waits for a replica's
-    acknowledgement: it is never told that its data was stored. If such commits stand in the way,
-    they are ended, and semi-synchronous mode is on afterwards.
-
-    CLI Example:
-
-    .. code-block:: bash
-
-        salt db1 mysql_replication.writable False "$(($(date +%s) + 10))"
-    """
-    with _local(deadline) as server:
-        if enabled:
-            server.do(*server.dialect["writable"])
-            return
-        _disconnect(server)
-        if not _refuse_writes(server):
-            server.do(*server.dialect["release"])
-            try:
-                _until(deadline, "read-only mode", lambda: _refuse_writes(server))
-            finally:
-                server.do(*server.dialect["released"])
-        _disconnect(server)
-
-
-def _refuse_writes(server):
-    """Switch read-only mode on, or return False while a commit stands in the way for a second."""
-    try:
-        server.do(*server.dialect["passive"])
-    except CommandExecutionError as error:
-        if getattr(error, "code", 0) != LOCK_WAIT_TIMEOUT:
-            raise
-        _disconnect(server)
-        return False
-    return True
-
-
-def _disconnect(server):
-    own = server.connection.thread_id()
-    for row in server.all("SHOW PROCESSLIST"):
-        serving = row["Command"].startswith(("Binlog", "Daemon", "Slave", "Replica"))
-        if row["Id"] != own and not serving and row["User"] not in ("root", "system user"):
-            with contextlib.suppress(CommandExecutionError):  # gone by itself
-                server.do(f"KILL {int(row['Id'])}")
 
 
 def semi_sync(enabled):
@@ -312,13 +263,9 @@ def _configure(server, source):
         statement = server.dialect["follow"]
         if not replica and now["executed"] and "demoted" in server.dialect:
             statement = server.dialect["demoted"]
-        server.all(statement, _connection(server, source), secret=True)
+        where = {"host": source, "port": 3306, "user": USER, "password": _password(), "ca": CA}
+        server.all(statement, where, secret=True)
     server.do("START REPLICA")
-
-
-def _connection(server, source):
-    ca = server.one("SELECT @@GLOBAL.ssl_ca AS path")["path"]
-    return {"host": source, "port": 3306, "user": USER, "password": _password(), "ca": ca}
 
 
 def _receiving(server):
@@ -360,18 +307,12 @@ def promote(deadline):
                     f"restarted, and not in touch with {replica['source']} since: acknowledged "
                     "transactions may be missing here"
                 )
-            _stop_receiving(server)
-            server.do("START REPLICA SQL_THREAD")
+            # A second with MariaDB if the source is dead: rpl_semi_sync_slave_kill_conn_timeout.
+            server.do("STOP REPLICA IO_THREAD", "START REPLICA SQL_THREAD")
             _until(deadline, "all that was received is applied", lambda: _applied(server))
             server.do("STOP REPLICA", "RESET REPLICA ALL")
     with contextlib.suppress(FileNotFoundError):
         os.unlink(FOLLOWER)
-
-
-def _stop_receiving(server):
-    """Stop the receiver; MariaDB would first try to tell a dead source, for seconds."""
-    name = server.dialect["replica"]
-    server.do(f"SET GLOBAL {name} = OFF", "STOP REPLICA IO_THREAD", f"SET GLOBAL {name} = ON")
 
 
 def _applied(server):

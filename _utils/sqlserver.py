@@ -34,7 +34,6 @@ MYSQL = {
     "release": ["SET GLOBAL offline_mode = ON", "SET GLOBAL rpl_semi_sync_source_enabled = OFF"],
     "released": ["SET GLOBAL offline_mode = OFF", "SET GLOBAL rpl_semi_sync_source_enabled = ON"],
     "source": "rpl_semi_sync_source_enabled",
-    "replica": "rpl_semi_sync_replica_enabled",
     "executed": "SELECT @@GLOBAL.gtid_executed AS executed, @@GLOBAL.gtid_purged AS purged",
     "semi_sync": "Rpl_semi_sync_source",
     "replica_status": "Rpl_semi_sync_replica_status",
@@ -46,6 +45,7 @@ MYSQL = {
         " SOURCE_SSL = 1, SOURCE_SSL_CA = %(ca)s, SOURCE_SSL_VERIFY_SERVER_CERT = 1,"
         " SOURCE_CONNECT_RETRY = 1, SOURCE_RETRY_COUNT = 0, SOURCE_HEARTBEAT_PERIOD = 1"
     ),
+    "receiver": "IO_THREAD",  # what has to stop while the password changes
     "password": "CHANGE REPLICATION SOURCE TO SOURCE_PASSWORD = %(password)s",
 }
 
@@ -63,7 +63,6 @@ MARIADB = {
     "release": [],  # KILL ends that wait
     "released": [],
     "source": "rpl_semi_sync_master_enabled",
-    "replica": "rpl_semi_sync_slave_enabled",
     "executed": (
         "SELECT CONCAT_WS(',', NULLIF(@@GLOBAL.gtid_binlog_state, ''),"
         " NULLIF(@@GLOBAL.gtid_slave_pos, '')) AS executed, '' AS purged"
@@ -75,6 +74,7 @@ MARIADB = {
     "follow": _CHANGE_MASTER + "MASTER_USE_GTID = slave_pos",
     # What a former primary wrote itself counts as replicated, too.
     "demoted": _CHANGE_MASTER + "MASTER_USE_GTID = slave_pos, MASTER_DEMOTE_TO_SLAVE = 1",
+    "receiver": "",
     "password": "CHANGE MASTER TO MASTER_PASSWORD = %(password)s",
 }
 

@@ -1,0 +1,173 @@
+"""Both engines through one interface, replayed from what the real servers answered."""
+
+import time
+
+import pytest
+from salt.exceptions import CommandExecutionError
+
+from tests.loading import load
+from tests.unit.replayed_server import ReplayedServer, sqlserver, utils_with
+
+ENGINES = ["mysql", "mariadb"]
+PILLAR = {"secrets": {"database": {"replication": "pass'word"}}}
+NO_ROW = {"SHOW REPLICA STATUS": []}
+
+
+def module(server, other=None, **salt):
+    loaded = load(
+        "_modules/mysql_replication.py",
+        salt={key.replace("__", "."): value for key, value in salt.items()},
+        pillar=PILLAR,
+        utils=utils_with(server, other),
+    )
+    return loaded
+
+
+@pytest.fixture(autouse=True)
+def follower(tmp_path, monkeypatch):
+    """Keep the note of the role away from /etc."""
+    path = tmp_path / "role.d/follower.cnf"
+    original = load
+
+    def redirected(file, **dunders):
+        loaded = original(file, **dunders)
+        loaded.FOLLOWER = str(path)
+        return loaded
+
+    monkeypatch.setitem(module.__globals__, "load", redirected)
+    return path
+
+
+def soon():
+    return time.time() + 0.2
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_primary_reports_its_acknowledging_replica(engine):
+    found = module(ReplayedServer(engine, "primary")).status()
+    assert (found["engine"], found["writable"], found["replica"]) == (engine, True, None)
+    assert found["blank"] is False
+    assert found["semi_sync"]["enabled"] and found["semi_sync"]["operational"]
+    assert found["semi_sync"]["replicas"] == 1
+    assert found["semi_sync"]["wait_point"] == "AFTER_SYNC"
+    assert found["semi_sync"]["timeout"] == 28 * 86400
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_replica_reports_its_source_in_the_same_words(engine):
+    found = module(ReplayedServer(engine, "replica")).status()
+    replica = found["replica"]
+    assert found["writable"] is False
+    assert found["semi_sync"]["enabled"] is False  # its applier would wait for ever
+    assert replica["source"] in ("192.168.10.18", "192.168.10.28")
+    assert replica["receiving"] is True and replica["applying"] and replica["heard"]
+    assert replica["semi_sync"] and replica["tls"]
+    assert replica["behind"] == ""
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_restarted_replica_of_a_dead_source_says_it_heard_nothing(engine):
+    replica = module(ReplayedServer(engine, "replica-restarted-alone")).status()["replica"]
+    assert replica["receiving"] is None  # connecting is neither yes nor no
+    assert replica["heard"] is False
+    assert replica["receive_error"]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_promotion_is_refused_when_acknowledged_transactions_may_be_missing(engine):
+    server = ReplayedServer(engine, "replica-restarted-alone")
+    with pytest.raises(CommandExecutionError, match="may be missing"):
+        module(server).promote(soon())
+    assert server.told == []
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_promotion_applies_what_was_received_before_it_forgets_the_source(engine, follower):
+    follower.parent.mkdir()
+    follower.write_text("")
+    server = ReplayedServer(engine, "replica")
+    module(server).promote(soon())
+    assert server.told == [
+        *("STOP REPLICA IO_THREAD", "START REPLICA SQL_THREAD"),
+        *("STOP REPLICA", "RESET REPLICA ALL"),
+    ]
+    assert not follower.exists()
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_promotion_gives_up_at_the_deadline_and_keeps_the_source(engine):
+    server = ReplayedServer(engine, "replica")
+    received = server.dialect["received"]
+    beyond = {"mysql": "dd52011f-e686-11f1-b863-569ca3f9701b:1-99999", "mariadb": "0-9-99999"}
+    server.row(**{received: beyond[engine]})
+    with pytest.raises(CommandExecutionError, match="all that was received is applied"):
+        module(server).promote(soon())
+    assert "RESET REPLICA ALL" not in server.told
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_promotion_names_the_error_of_an_applier_that_stopped(engine):
+    server = ReplayedServer(engine, "replica")
+    server.row(Last_SQL_Error="duplicate key")
+    with pytest.raises(CommandExecutionError, match="duplicate key"):
+        module(server).promote(soon())
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_following_is_refused_naming_errant_transactions(engine):
+    server, other = ReplayedServer(engine, "replica"), ReplayedServer(engine, "primary")
+    errant = {"mysql": "aaaaaaaa-e686-11f1-b863-569ca3f9701b:7-9", "mariadb": "0-77-12"}[engine]
+    rows = server.answers[server.dialect["executed"]]
+    rows[0]["executed"] += f",{errant}"
+    with pytest.raises(CommandExecutionError, match=errant):
+        module(server, other).follow("192.168.10.18", soon())
+    assert server.told == []
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_writable_server_does_not_follow(engine):
+    server = ReplayedServer(engine, "primary")
+    with pytest.raises(CommandExecutionError, match="must be passive"):
+        module(server, ReplayedServer(engine, "primary")).follow("192.168.10.28", soon())
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_follower_switches_its_own_semi_sync_off_before_it_starts(engine, follower):
+    """The applier of a replica with that mode on waits for ever; logins then hang as well."""
+    server, other = ReplayedServer(engine, "replica"), ReplayedServer(engine, "primary")
+    module(server, other).follow("192.168.10.99", soon())
+    off = f"SET GLOBAL {server.dialect['source']} = OFF"
+    assert server.told.index(off) < server.told.index("START REPLICA")
+    assert f"{server.dialect['source']} = OFF" in follower.read_text()
+
+
+def test_blank_replica_is_seeded_when_the_source_has_purged_its_first_logs():
+    server = ReplayedServer("mysql", "replica", **NO_ROW)
+    server.answers[server.dialect["executed"]] = [{"executed": "", "purged": ""}]
+    server.answers["SHOW DATABASES"] = [{"Database": "mysql"}]
+    other = ReplayedServer("mysql", "primary")
+    other.answers[other.dialect["executed"]][0]["purged"] = (
+        "dd52011f-e686-11f1-b863-569ca3f9701b:1-5"
+    )
+    seeded = []
+
+    def seed(source, deadline):
+        seeded.append(source)
+        server.answers.update(ReplayedServer("mysql", "replica").answers)
+
+    loaded = module(server, other, mysql_clone__seed=seed)
+    loaded.follow("192.168.10.18", soon())
+    assert seeded == ["192.168.10.18"]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_commit_without_acknowledgement_is_no_evidence(engine):
+    server = ReplayedServer(engine, "primary")  # its counters stand still
+    with pytest.raises(CommandExecutionError, match="no replica acknowledged"):
+        module(server).verify_semi_sync(soon())
+
+
+def test_password_longer_than_the_engine_takes_is_refused_without_being_shown():
+    with pytest.raises(Exception, match="32 bytes") as caught:
+        sqlserver.replication_password({"database": {"replication": "ü" * 17}})
+    assert "ü" not in str(caught.value)
