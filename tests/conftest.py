@@ -11,7 +11,7 @@ from tests.loading import ROOT
 
 def pytest_addoption(parser):
     parser.addoption("--all", action="store_true", help="lab: also the slow half of the tests")
-    parser.addoption("--lab", metavar="NAME", help="lab: use this running one, and leave it running")
+    parser.addoption("--lab", metavar="NAME", help="lab: use this running one, leave it running")
 
 
 @pytest.fixture(scope="session")

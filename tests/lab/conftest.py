@@ -94,31 +94,33 @@ class Cluster:
         """Return what one minion answers."""
         return self.salt(vm, *words)[vm]
 
-    def holders(self):
-        """Return {resource: [VMs where it is active]}; never may one have two (I1, I3)."""
-        found = {}
-        for resource, role in RESOURCES.items():
-            names = [vm.name for vm in self.lab.machines.values() if vm.role == role]
-            answers = self.salt(",".join(names), f"{resource}.status")
-            found[resource] = [name for name in names if answers[name]["active"] is True]
-            assert len(found[resource]) <= 1, f"{resource} is active on {found[resource]}"
+    def status(self):
+        """Return {resource: {"record", "vms"}}; never may one be active twice (I1, I3)."""
+        done = self.lab.master().run(["/opt/salt/bin/salt-run", "--out=json", "ha.status"], 60)
+        found = json.loads(done.stdout)["resources"]
+        for resource, seen in found.items():
+            active = [vm for vm, state in seen["vms"].items() if state["active"]]
+            assert len(active) <= 1, f"{resource} is active on {active}"
         return found
+
+    def holders(self):
+        """Return {resource: VM where it is active, or None}."""
+        return {resource: next((vm for vm, state in seen["vms"].items() if state["active"]), None)
+                for resource, seen in self.status().items()}
 
     def holder(self, resource):
         """Return the VM that holds ``resource``."""
-        (name,) = self.holders()[resource]
-        return name
+        return self.holders()[resource]
 
     def standby(self, resource):
         """Return the VM of the pair that does not hold ``resource``."""
-        names = [v.name for v in self.lab.machines.values() if v.role == RESOURCES[resource]]
+        names = [vm.name for vm in self.lab.machines.values() if vm.role == RESOURCES[resource]]
         (name,) = set(names) - {self.holder(resource)}
         return name
 
     def records(self):
         """Return {resource: record} as the arbiter has them."""
-        master = self.lab.master().name
-        return {name: self.ask(master, "arbiter.read", name) for name in RESOURCES}
+        return {resource: seen["record"] for resource, seen in self.status().items()}
 
     def state_apply(self, target="*"):
         """Run state.apply; return {minion: {state: result}}."""

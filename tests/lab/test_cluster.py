@@ -12,16 +12,17 @@ def test_every_vm_answers_its_masters(cluster):
 
 
 def test_each_resource_is_active_on_one_vm_and_the_record_says_which(cluster):
-    holders, records = cluster.holders(), cluster.records()
-    for resource in RESOURCES:
-        assert holders[resource] == [records[resource]["holder"]]
-        assert records[resource]["founding"] is False
+    for resource, seen in cluster.status().items():
+        active = {vm: state["active"] for vm, state in seen["vms"].items()}
+        assert active == {vm: vm == seen["record"]["holder"] for vm in active}, resource
+        assert seen["record"]["founding"] is False
 
 
 @pytest.mark.parametrize("resource", ["files", "database"])
 def test_the_mirror_is_complete_and_the_record_says_so(cluster, resource):
-    assert cluster.records()[resource]["mirrored"] is True
-    assert cluster.ask(cluster.holder(resource), f"{resource}.status")["mirror"] is True
+    seen = cluster.status()[resource]
+    assert seen["record"]["mirrored"] is True
+    assert seen["vms"][seen["record"]["holder"]]["mirror"] is True
 
 
 def test_public_and_gateway_address_are_on_the_same_balancer_and_on_one_only(cluster):

@@ -22,7 +22,7 @@ def test_a_standby_that_lost_power_boots_passive_and_rejoins(cluster, tmp_path, 
     booted(cluster, standby)
     assert cluster.ask(standby, f"{resource}.status")["active"] is False
     assert cluster.holders() == before
-    holder = before[resource][0]
+    holder = before[resource]
     wait_until(lambda: cluster.ask(holder, f"{resource}.status")["mirror"] is True,
                f"{standby} to be a complete mirror again", REJOIN)
     with cluster.students(tmp_path) as verdict:
