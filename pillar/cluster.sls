@@ -27,6 +27,8 @@ cluster:
     database: 192.168.10.8
 
   sizes:
+    # A balancer is master, minion and etcd member, too: that fills 350 to 450 MB. Take 768M where
+    # there is room, so that a `salt` command or an engine beside them never meets the limit.
     balancer: {vcpus: 1, memory: 500M, disk: 8G}
     web: {vcpus: 2, memory: 2G, disk: 20G}
     file: {vcpus: 1, memory: 1G, disk: 8G, data_disk: 100G}
