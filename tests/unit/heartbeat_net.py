@@ -1,4 +1,4 @@
-"""Real heartbeatd processes, each in a network namespace of its own, on two networks between them."""
+"""Real heartbeatd processes, each in its own network namespace, on two networks between them."""
 
 import contextlib
 import ctypes
@@ -11,7 +11,7 @@ import sys
 import time
 from pathlib import Path
 
-from tests.loading import ROOT
+from tests.loading import ROOT, load
 
 FILES = ROOT / "salt/heartbeat/files"
 KEY = "5a" * 32
@@ -133,13 +133,13 @@ class Net:
         return ["ip", "netns", "exec", self.prefix + name, *map(str, argv)]
 
     def drop(self, name, fraction, device):
-        """Let ``name`` lose a fraction (0 to 1) of what arrives on the device; replaces the last."""
-        rules = f"""
-            table inet lossy {{ }}
-            delete table inet lossy
-            table inet lossy {{ chain in {{ type filter hook input priority 0;
-                iifname {device} numgen random mod 1000 < {int(fraction * 1000)} drop; }} }}
-        """
+        """Let ``name`` lose a fraction (0 to 1) of what arrives on the device from now on."""
+        share = f"numgen random mod 1000 < {int(fraction * 1000)}"
+        self.filter(name, f"iifname {device} {share} drop")
+
+    def filter(self, name, rule):
+        """Give ``name`` one more rule for what arrives."""
+        rules = f"table inet t {{\nchain in {{\ntype filter hook input priority 0\n{rule}\n}}\n}}"
         subprocess.run(self.inside(name, "nft", "-f", "-"), input=rules, text=True, check=True)
 
     def cut(self, name, net, up=False):
@@ -206,6 +206,13 @@ def entered(namespace):
             yield
         finally:
             libc.setns(old.fileno(), _CLONE_NEWNET)
+
+
+def packet(key, sender, receiver):
+    """Return a heartbeat made with another key."""
+    protocol = load("_utils/heartbeat.py")
+    beat = protocol.Beat(sender, receiver, "one", 2**41, 1, 0, {"files": [99, 2]}, {})
+    return protocol.encode(beat, key, protocol.identity("moodle"))
 
 
 def address(net, number):

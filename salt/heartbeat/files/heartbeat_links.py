@@ -25,12 +25,17 @@ _CONTROL = 6  # SO_PRIORITY: before the bulk traffic that may fill the same inte
 class Link:
     """What all links share: counting what could not be sent, closing what broke."""
 
-    def __init__(self, name, peers):
-        self.name, self.peers = name, peers
+    def __init__(self, name, peers, interface=None):
+        self.name, self.peers, self.interface = name, peers, interface
         self.socket, self.dropped, self.problem = None, 0, None
+        self.index = None
 
     def is_open(self):
         return self.socket is not None
+
+    def is_stale(self):
+        """Return whether the interface is another one by now, and the socket deaf for good."""
+        return self.problem is not None and self.index != _index(self.interface)
 
     def fileno(self):
         return self.socket.fileno()
@@ -53,6 +58,7 @@ class Link:
     def send(self, peer, packet):
         try:
             self._send(peer, packet)
+            self.problem = None
         except OSError as error:
             self.dropped += 1
             self._broken(error)
@@ -76,33 +82,42 @@ class Link:
         return True
 
     def _broken(self, error):
-        if error.errno in GONE:
+        if not isinstance(error, BlockingIOError):
             self.problem = str(error)
+        if error.errno in GONE:
             self.close()
 
-    def _prepare(self, kind, interface):
+    def _prepare(self):
+        self.index = _index(self.interface)
         self.socket.setblocking(False)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_PRIORITY, _CONTROL)
         try:
             self.socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, BUFFER)
         except PermissionError:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
-        if interface and kind == "udp":
-            device = interface.encode()
-            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device)
+
+
+def _index(interface):
+    try:
+        return socket.if_nametoindex(interface) if interface else None
+    except OSError:
+        return 0
 
 
 class Udp(Link):
     """UDP unicast between fixed addresses on one interface."""
 
     def __init__(self, name, peers, address, port, interface=None):
-        super().__init__(name, peers)
-        self.address, self.port, self.interface = address, port, interface
+        super().__init__(name, peers, interface)
+        self.address, self.port = address, port
         self.sources = {(peer, port) for peer in peers.values()}
 
     def _open(self):
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._prepare("udp", self.interface)
+        self._prepare()
+        if self.interface:
+            device = self.interface.encode()
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device)
         # At boot the address may come later than this daemon.
         self.socket.setsockopt(socket.IPPROTO_IP, _IP_FREEBIND, 1)
         self.socket.bind((self.address, self.port))
@@ -123,12 +138,11 @@ class Ethernet(Link):
     """
 
     def __init__(self, name, peers, interface):
-        super().__init__(name, peers)
-        self.interface = interface
+        super().__init__(name, peers, interface)
 
     def _open(self):
         self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(ETHERTYPE))
-        self._prepare("ethernet", self.interface)
+        self._prepare()
         self.socket.bind((self.interface, ETHERTYPE))
 
     def _send(self, peer, packet):

@@ -58,7 +58,8 @@ class Watch:
 
     def wait_again(self, now):
         """Count the silence from now: what went before, the observer itself was not there for."""
-        self.since = max(self.since, now)
+        if self.state != DEAD:
+            self.since = now
 
     def judge(self, now, timing):
         """Return the state before."""

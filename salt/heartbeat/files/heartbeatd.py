@@ -75,11 +75,11 @@ class Daemon:
         self.connect()
 
     def connect(self):
-        """Open the links that are not, and listen to them."""
+        """Open the links that are not (or lost their interface), and listen to them."""
         for link in self.links.values():
-            if link.is_open():
+            if link.is_open() and not link.is_stale():
                 continue
-            self.forget(link)
+            self.drop(link)
             if link.open():
                 self.selector.register(link, selectors.EVENT_READ, self.hear)
             else:
@@ -99,7 +99,6 @@ class Daemon:
 
     def run(self):
         """Until SIGTERM."""
-        self.tick()
         self.systemd.say(f"READY=1\nSTATUS=observes {len(self.view.peers)} VMs")
         gc.collect()
         gc.freeze()

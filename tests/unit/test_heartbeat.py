@@ -1,0 +1,163 @@
+"""The heartbeat's packets, frames and configuration: rubbish is told apart and never taken."""
+
+import json
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests import pillars
+from tests.loading import ROOT, load
+
+sys.path += [str(ROOT / "salt/heartbeat/files"), str(ROOT / "_utils")]
+import heartbeat
+import heartbeat_config
+import heartbeat_links
+from heartbeat import Beat, Reason, Rejected
+from heartbeat_view import Timing
+
+KEY, OURS = b"k" * 32, heartbeat.identity("moodle")
+WALL = 1_800_000_000_000
+BEAT = Beat("b", "a", "one", WALL, 1, WALL + 5, {"files": [3, 2]}, {"mysql": True, "nfs": None})
+
+
+def refused(packet, cluster=OURS):
+    with pytest.raises(Rejected) as error:
+        heartbeat.decode(packet, KEY, cluster)
+    return error.value.reason
+
+
+def signed(body):
+    size = heartbeat._SMALLEST + len(body)
+    head = heartbeat._HEAD.pack(heartbeat.MAGIC, OURS, size)
+    return head + body + heartbeat.hmac.digest(KEY, head + body, "sha256")
+
+
+def test_a_heartbeat_arrives_as_it_was_sent():
+    packet = heartbeat.encode(BEAT, KEY, OURS)
+    assert heartbeat.decode(packet, KEY, OURS) == BEAT
+    assert len(packet) < 160
+
+
+def test_each_kind_of_rubbish_is_told_apart():
+    packet = heartbeat.encode(BEAT, KEY, OURS)
+    assert refused(packet[:-1]) is Reason.TRUNCATED
+    assert refused(b"") is Reason.TRUNCATED
+    assert refused(packet + b"x") is Reason.OVERSIZED
+    assert refused(packet * 20) is Reason.OVERSIZED
+    assert refused(packet, heartbeat.identity("shop")) is Reason.FOREIGN
+    assert refused(b"XX" + packet[2:]) is Reason.ALIEN
+    assert refused(packet[:-1] + bytes([packet[-1] ^ 1])) is Reason.FORGED
+    assert refused(heartbeat.encode(BEAT, b"j" * 32, OURS)) is Reason.FORGED
+
+
+@pytest.mark.parametrize("body", [
+    b"", b"{}", b"[]", b"null", b"\xff", b"[" * 600, json.dumps([*BEAT, 1]).encode(),
+    *(json.dumps(BEAT._replace(**change)).encode() for change in (
+        {"sequence": -1}, {"sequence": True}, {"incarnation": 1.5}, {"incarnation": 2**63},
+        {"sender": None}, {"claims": []}, {"claims": {"files": 3}}, {"claims": {"files": [3, 9]}},
+        {"claims": {"files": [True, 2]}}, {"claims": {"x" * 25: [3, 2]}}, {"health": {"nfs": 1}},
+        {"health": {str(n): True for n in range(17)}}, {"echo": "1"},
+    )),
+])  # fmt: skip
+def test_an_authentic_packet_of_nonsense_is_malformed(body):
+    assert refused(signed(body)) is Reason.MALFORMED
+
+
+@given(st.binary(max_size=1500))
+def test_no_random_bytes_are_a_heartbeat(data):
+    assert isinstance(refused(data), Reason)
+
+
+@given(st.data())
+def test_no_changed_heartbeat_passes(data):
+    packet = bytearray(heartbeat.encode(BEAT, KEY, OURS))
+    place = data.draw(st.integers(0, len(packet) - 1))
+    packet[place] ^= data.draw(st.integers(1, 255))
+    assert isinstance(refused(bytes(packet)), Reason)
+
+
+def test_the_largest_heartbeat_that_can_be_said_fits():
+    claims = heartbeat.claims_of({f"{n:024}": (2**62, 2) for n in range(99)})
+    health = heartbeat.health_of({f"{n:024}": None for n in range(99)})
+    name = "n" * 63
+    full = Beat(name, name, name, 2**62, 2**62, 2**62, claims, health)
+    assert len(heartbeat.encode(full, KEY, OURS)) <= heartbeat.LARGEST
+
+
+@given(st.dictionaries(st.text(max_size=30), st.none() | st.integers() | st.lists(st.integers())))
+def test_whatever_is_found_locally_can_be_sent(entries):
+    beat = BEAT._replace(claims=heartbeat.claims_of(entries), health=heartbeat.health_of(entries))
+    assert heartbeat.decode(heartbeat.encode(beat, KEY, OURS), KEY, OURS).sender == "b"
+
+
+# --- serial framing -----------------------------------------------------------------------------
+
+
+@given(st.lists(st.binary(min_size=1, max_size=300), max_size=6), st.binary(max_size=40), st.data())
+def test_packets_come_out_of_a_serial_line_whole_in_any_pieces(packets, noise, data):
+    stream = noise + b"".join(map(heartbeat_links.Frames.frame, packets))
+    frames, found = heartbeat_links.Frames(), []
+    while stream:
+        cut = data.draw(st.integers(1, len(stream)))
+        found, stream = found + frames.feed(stream[:cut]), stream[cut:]
+    assert found[len(found) - len(packets) :] == packets
+
+
+def test_a_serial_line_of_endless_noise_fills_no_memory():
+    frames = heartbeat_links.Frames()
+    for _ in range(100):
+        assert frames.feed(b"x" * 4096) == []
+    assert len(frames.rest) <= 2 * heartbeat_links.LARGER
+    frames.feed(b"\xc0")
+    assert frames.feed(heartbeat_links.Frames.frame(b"hello")) == [b"hello"]
+
+
+# --- configuration ------------------------------------------------------------------------------
+
+UTILS = load("_utils/heartbeat.py")
+
+
+@pytest.mark.parametrize("pillar", [None, *pillars.names()])
+def test_every_pillar_gives_every_vm_a_configuration_its_daemon_accepts(pillar):
+    cluster = pillars.cluster(pillar)
+    for name in cluster["vms"]:
+        config = UTILS.config(cluster, name)
+        parsed = heartbeat_config.parse(json.dumps({**config, "key": "00" * 32}))
+        for peer, links in parsed.peers().items():
+            assert name in UTILS.config(cluster, peer)["links"][links[0]]["peers"]
+
+
+def test_balancers_see_everyone_and_share_a_public_interface_without_addresses():
+    cluster = pillars.cluster()
+    cluster["heartbeat"] |= {"links": ["internal", "public"], "serial": {"device": "/dev/ttyS1"}}
+    links = UTILS.config(cluster, "lb1")["links"]
+    assert len(links["internal"]["peers"]) == len(cluster["vms"]) - 1
+    assert links["public"] == {"kind": "ethernet", "interface": "eth0", "peers": {"lb2": None}}
+    assert links["serial"] == {"kind": "serial", "device": "/dev/ttyS1", "peers": {"lb2": None}}
+    assert set(UTILS.config(cluster, "web1")["links"]["internal"]["peers"]) == {
+        "lb1", "lb2", "witness"
+    }
+    assert set(UTILS.config(cluster, "db2")["links"]["internal"]["peers"]) == {
+        "lb1", "lb2", "witness", "db1"
+    }
+
+
+@pytest.mark.parametrize(("change", "why"), [
+    ({"key": "zz"}, "not hexadecimal"),
+    ({"key": "00"}, "less than 32 bytes"),
+    ({"timing": dict.fromkeys(Timing._fields, 1)}, "keepalive < warntime"),
+    ({"timing": {}}, "keepalive is missing"),
+    ({"links": {}}, "no peer"),
+    ({"links": {"x": {"kind": "avian", "peers": {}}}}, "avian"),
+    ({"links": {"x": {"kind": "udp", "peers": {"b": "10.0.0.1"}}}}, "links.x"),
+    ({"links": {"x": {"kind": "serial", "device": "d", "speed": 7, "peers": {}}}}, "links.x"),
+    ({"links": []}, "wrong type"),
+    ({"cluster": None, "links": None}, "wrong type"),
+])  # fmt: skip
+def test_a_wrong_configuration_says_what_is_wrong_and_never_the_key(change, why):
+    good = {**UTILS.config(pillars.cluster(), "lb1"), "key": "5a" * 32}
+    with pytest.raises(ValueError, match=why) as error:
+        heartbeat_config.parse(json.dumps({**good, **change}))
+    assert "5a5a" not in str(error.value)
