@@ -156,13 +156,12 @@ class Lab:
     def _seeds(self):
         folder, tree = self.run_folder / "ssh", self.run_folder / "tree"
         secrets = self.secrets()
-        units = {unit: (tree / where / unit).read_text()
-                 for unit, where in seed.UNITS.items()}
         for machine in self.machines.values():
             content = self.bootstrap.files(self.cluster, secrets, machine.name)
+            content |= self.bootstrap.units(machine.role)
             content |= seed.files(machine.entry, {
                 "address": machine.address, "prefix": self.network.plan.management.prefixlen,
-                "host_key": (folder / "host").read_text(), "units": units,
+                "host_key": (folder / "host").read_text(),
                 "authorized_key": (folder / "id.pub").read_text(),
                 "network_template": (tree / seed.NETWORK).read_text(),
                 "networks": self.topology.networks_of(self.cluster, machine.name),

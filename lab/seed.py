@@ -8,7 +8,6 @@ import jinja2
 from lab import tree as trees
 
 SYSTEMD = "/etc/systemd/system"
-UNITS = {"salt-minion.service": "salt/minion/files", "salt-master.service": "salt/master/files"}
 NETWORK = "salt/network/files/network.jinja"
 
 
@@ -26,11 +25,10 @@ def management(address, prefix):
 
 def files(entry, lab):
     """
-    Return {path: (mode, text)} of what makes a VM reachable and starts Salt in it.
+    Return {path: (mode, text)} of what makes a VM reachable.
 
     `lab`: address and prefix on the management network, networks as topology.networks_of returns
-    them and the template of their files, host_key and authorized_key of ssh, and units, the text
-    of Salt's service files.
+    them and network_template, the text of their files, host_key and authorized_key of ssh.
     """
     made = {
         "/etc/hostname": (0o644, entry["name"] + "\n"),
@@ -43,8 +41,6 @@ def files(entry, lab):
     for net in lab["networks"]:
         path = f"/etc/systemd/network/05-cluster-{net['interface']}.network"
         made[path] = (0o644, template.render(network=net))  # what salt/network will find unchanged
-    for unit in services(entry["role"]):
-        made[f"{SYSTEMD}/{unit}"] = (0o644, lab["units"][unit])
     return made
 
 

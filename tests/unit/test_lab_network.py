@@ -100,7 +100,6 @@ def test_seed_makes_a_vm_reachable_and_starts_salt(tmp_path):
         "address": "10.255.0.11", "prefix": 24, "host_key": "KEY\n", "authorized_key": "PUB\n",
         "networks": TOPOLOGY.networks_of(CLUSTER, "lb1"),
         "network_template": (ROOT / seed.NETWORK).read_text(),
-        "units": {unit: (ROOT / where / unit).read_text() for unit, where in seed.UNITS.items()},
     })
     links = [link for link in PLAN.taps if link.owner == "lb1"]
     seed.plant(tmp_path, content, "balancer", links)
