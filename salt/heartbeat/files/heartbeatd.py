@@ -7,7 +7,7 @@ stands still for ten seconds is no silence. What may touch a disk, a child proce
 (heartbeat_helper). It decides nothing; the one thing it acts on is a higher epoch for a resource
 that is served here: it runs the step-down hook.
 
-SIGHUP: read the configuration again. Usage: heartbeatd.py [CONFIGURATION]
+SIGHUP: read the configuration again. Usage: heartbeatd.py [[--check] CONFIGURATION]
 """
 
 import gc
@@ -275,8 +275,9 @@ def signals(daemon):
     return theirs  # closed, it would take the wake-ups with it
 
 
-def main(path=CONFIGURATION):
+def main(*arguments):
     """Run; a configuration that others can read, or that is wrong, ends it before it starts."""
+    *options, path = arguments or (CONFIGURATION,)
     try:
         with open(path, encoding="utf-8") as file:
             if stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o077:
@@ -284,10 +285,12 @@ def main(path=CONFIGURATION):
             config = heartbeat_config.parse(file.read())
     except (OSError, ValueError) as error:
         sys.exit(f"heartbeatd: {path}: {error}")
+    if options == ["--check"]:
+        return
     daemon = Daemon(path, config)
     _wakeup = signals(daemon)
     daemon.run()
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:2])
+    main(*sys.argv[1:])

@@ -1,0 +1,50 @@
+"""
+What this VM's heartbeatd is told, and what it hears.
+
+Everything here is a reading of the pillar or of one file in /run; heartbeatd itself needs no Salt.
+"""
+
+import json
+import time
+
+from salt.exceptions import CommandExecutionError
+
+VIEW = "/run/cluster/heartbeat.json"
+
+
+def __virtual__():
+    return "heartbeat"
+
+
+def config():
+    """
+    Return heartbeatd's configuration on this VM, without the key. Raises nothing.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt lb1 heartbeat.config
+    """
+    return __utils__["heartbeat.config"](__pillar__["cluster"], __grains__["id"])
+
+
+def view():
+    """
+    Return what heartbeatd last wrote, with ``age`` in seconds: peers, links, claims, counters.
+
+    Raises CommandExecutionError if there is no view. An old one (age above 3) says nothing about
+    the peers: it is this VM that cannot hear.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt lb1 heartbeat.view
+    """
+    try:
+        with open(VIEW, encoding="utf-8") as file:
+            found = json.load(file)
+        return {**found, "age": round(time.clock_gettime(time.CLOCK_BOOTTIME) - found["at"], 3)}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CommandExecutionError(f"there is no view of heartbeatd in {VIEW}: {error}") from error

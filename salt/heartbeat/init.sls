@@ -1,0 +1,51 @@
+# heartbeatd: hears the other VMs of the cluster, by itself, with or without Salt.
+include:
+  - common.files
+
+heartbeat-code-managed:
+  file.managed:
+    - makedirs: True
+    - names:
+      - /usr/local/lib/cluster/heartbeat/heartbeat.py: [{source: salt://_utils/heartbeat.py}]
+{%- for name in ['heartbeatd', 'heartbeat_config', 'heartbeat_helper', 'heartbeat_links',
+                 'heartbeat_system', 'heartbeat_view'] %}
+      - /usr/local/lib/cluster/heartbeat/{{ name }}.py:
+        - source: salt://heartbeat/files/{{ name }}.py
+{%- endfor %}
+
+heartbeat-unit-managed:
+  file.managed:
+    - name: /etc/systemd/system/heartbeatd.service
+    - source: salt://heartbeat/files/heartbeatd.service
+    - template: jinja
+
+heartbeat-config-managed:
+  file.managed:
+    - name: /etc/cluster/heartbeat.json
+    - source: salt://heartbeat/files/heartbeat.json.jinja
+    - template: jinja
+    - mode: '0600'
+    - show_changes: False
+    - check_cmd: /usr/bin/python3 -EsS /usr/local/lib/cluster/heartbeat/heartbeatd.py --check
+    - require:
+      - file: common-directories-present
+      - file: heartbeat-code-managed
+
+heartbeat-service-running:
+  service.running:
+    - name: heartbeatd
+    - enable: True
+    - require:
+      - file: heartbeat-config-managed
+    - watch:
+      - file: heartbeat-code-managed
+      - file: heartbeat-unit-managed
+
+# A restart would be heard; new timing, links or peers need none.
+heartbeat-config-reloaded:
+  cmd.run:
+    - name: systemctl reload heartbeatd
+    - onchanges:
+      - file: heartbeat-config-managed
+    - require:
+      - service: heartbeat-service-running
