@@ -80,8 +80,8 @@ def activate(epoch, deadline, mirrored=False):
     Make this VM the writable primary, then take the address; return ``status``.
 
     With ``mirrored`` every commit waits for a replica, without it this VM serves alone. A replica
-    applies all it received first. On failure the VM is passive again and CommandExecutionError is
-    raised.
+    applies all it received first. An epoch older than the replicated data is refused. On failure
+    the VM is passive again and CommandExecutionError is raised.
 
     CLI Example:
 
@@ -90,6 +90,11 @@ def activate(epoch, deadline, mirrored=False):
         salt db2 database.activate 4 "$(($(date +%s) + 10))" mirrored=False
     """
     __salt__["claim.take"](RESOURCE, epoch, deadline)
+    mirrored_at = __salt__["mysql_replication.epoch"]()
+    if mirrored_at > epoch:
+        raise CommandExecutionError(
+            f"epoch {epoch} is over: the data here was mirrored in epoch {mirrored_at}"
+        )
     try:
         __salt__["mysql_replication.promote"](deadline)
         __salt__["mysql_replication.semi_sync"](mirrored)
@@ -172,7 +177,7 @@ def mirror(epoch, deadline):
     __salt__["mysql_replication.acknowledging"](deadline)
     __salt__["mysql_replication.semi_sync"](True)
     try:
-        evidence = __salt__["mysql_replication.verify_semi_sync"](deadline)
+        evidence = __salt__["mysql_replication.verify_semi_sync"](deadline, epoch)
     except CommandExecutionError:
         if not server["semi_sync"]["enabled"]:
             __salt__["mysql_replication.semi_sync"](False)

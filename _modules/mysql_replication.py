@@ -124,9 +124,9 @@ def acknowledging(deadline):
         _until(deadline, what, lambda: _status(server)["semi_sync"]["replicas"])
 
 
-def verify_semi_sync(deadline):
+def verify_semi_sync(deadline, epoch):
     """
-    Commit a row and return the evidence that a replica acknowledged it.
+    Commit the ``epoch`` (an integer) and return the evidence that a replica acknowledged it.
 
     Raises CommandExecutionError if the mode is off or nobody acknowledges before the deadline; the
     commit then goes on waiting until the mode is switched off or a replica comes.
@@ -135,14 +135,14 @@ def verify_semi_sync(deadline):
 
     .. code-block:: bash
 
-        salt db1 mysql_replication.verify_semi_sync "$(($(date +%s) + 10))"
+        salt db1 mysql_replication.verify_semi_sync "$(($(date +%s) + 10))" 4
     """
     with _local(deadline) as server:
         before = _status(server)["semi_sync"]
         if not before["enabled"]:
             raise CommandExecutionError("semi-synchronous mode is off")
         started = time.monotonic()
-        _commit(server)
+        _commit(server, epoch)
         seconds = round(time.monotonic() - started, 4)
         after = _status(server)
     now = after["semi_sync"]
@@ -157,14 +157,36 @@ def verify_semi_sync(deadline):
     }
 
 
-def _commit(server):
+def _commit(server, epoch):
     if not server.all("SHOW DATABASES LIKE 'cluster'"):
         server.do("CREATE DATABASE cluster")
     if not server.all("SHOW TABLES FROM cluster LIKE 'mirror'"):
         server.do(
-            "CREATE TABLE cluster.mirror (id TINYINT PRIMARY KEY, verified DATETIME(6) NOT NULL)"
+            "CREATE TABLE cluster.mirror"
+            " (id TINYINT PRIMARY KEY, epoch BIGINT NOT NULL, verified DATETIME(6) NOT NULL)"
         )
-    server.do("REPLACE INTO cluster.mirror VALUES (1, UTC_TIMESTAMP(6))")
+    server.all("REPLACE INTO cluster.mirror VALUES (1, %s, UTC_TIMESTAMP(6))", (epoch,))
+
+
+def epoch():
+    """
+    Return the epoch in which the data on this server was last seen mirrored, 0 if never.
+
+    It comes by replication, so a replica knows of an epoch that nobody told this VM.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt db2 mysql_replication.epoch
+    """
+    with _local() as server:
+        if not server.all("SHOW DATABASES LIKE 'cluster'"):
+            return 0
+        if not server.all("SHOW TABLES FROM cluster LIKE 'mirror'"):
+            return 0
+        row = server.one("SELECT epoch FROM cluster.mirror WHERE id = 1")
+        return row["epoch"] if row else 0
 
 
 def errant(source, deadline):

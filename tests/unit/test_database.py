@@ -32,7 +32,7 @@ class Cluster:
 
     def __init__(self, status, held=True):
         self.calls, self.failing, self.held = [], {}, held
-        self.server = status
+        self.server, self.epoch = status, 0
 
     def functions(self):
         names = (
@@ -44,6 +44,7 @@ class Cluster:
         salt = {name: self._noting(name) for name in names}
         salt["claim.seen"] = lambda resource: 3
         salt["address.list"] = lambda: [FLOATING] if self.held else []
+        salt["mysql_replication.epoch"] = lambda: self.epoch
         salt["mysql_replication.status"] = self._status
         salt["mysql_replication.verify_semi_sync"] = self._verify
         return salt
@@ -62,7 +63,7 @@ class Cluster:
             raise self.server
         return self.server
 
-    def _verify(self, deadline):
+    def _verify(self, deadline, epoch):
         self._noting("mysql_replication.verify_semi_sync")()
         return {"acknowledged": 1}
 
@@ -103,6 +104,15 @@ def test_refused_claim_changes_nothing():
         with pytest.raises(CommandExecutionError, match="over"):
             act(2, DEADLINE)
     assert set(cluster.calls) == {"claim.take"}
+
+
+def test_replica_refuses_an_epoch_older_than_its_data():
+    """Nobody told this VM of epoch 4, but the data it received was mirrored in it."""
+    cluster = Cluster(server_status())
+    cluster.epoch = 4
+    with pytest.raises(CommandExecutionError, match="mirrored in epoch 4"):
+        cluster.module().activate(3, DEADLINE)
+    assert cluster.calls == ["claim.take"]
 
 
 @pytest.mark.parametrize("step", ["mysql_replication.promote", "address.present_all"])

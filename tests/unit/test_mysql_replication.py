@@ -164,7 +164,7 @@ def test_blank_replica_is_seeded_when_the_source_has_purged_its_first_logs():
 def test_commit_without_acknowledgement_is_no_evidence(engine):
     server = ReplayedServer(engine, "primary")  # its counters stand still
     with pytest.raises(CommandExecutionError, match="no replica acknowledged"):
-        module(server).verify_semi_sync(soon())
+        module(server).verify_semi_sync(soon(), 3)
 
 
 def test_password_longer_than_the_engine_takes_is_refused_without_being_shown():
