@@ -73,7 +73,7 @@ def test_students_lose_nothing_and_the_replica_has_every_row(cluster, tmp_path):
         cluster.salt("*", "test.ping")
         cluster.holders()
     assert verdict["ok"] and verdict["failed"] == 0 and verdict["acknowledged"] >= 20
-    query = ["mysql", "-N", "-e", "select count(*), max(id) from moodle.answer"]
+    query = ["mysql", "-N", "-e", "select count(*), max(id) from moodle.mdl_answers"]
     primary, replica = cluster.holder("database"), cluster.standby("database")
     assert cluster.lab.succeed(primary, *query) == cluster.lab.succeed(replica, *query)
 
