@@ -18,6 +18,8 @@ KEY = "5a" * 32
 DEFAULT = {"keepalive": 0.25, "warntime": 1, "deadtime": 2, "initdead": 30}
 QUICK = {"keepalive": 0.1, "warntime": 0.4, "deadtime": 0.8, "initdead": 3}
 NETS = {"one": "eth1", "two": "eth0"}
+# heartbeatd.service: real time also while Python starts, or a busy machine delays a restart.
+AS_UNIT = ["chrt", "--rr", "--reset-on-fork", "10"]
 _CLONE_NEWNET = 0x40000000
 
 
@@ -54,8 +56,8 @@ class Daemon:
     def start(self, **environment):
         with open(self.folder / "stderr", "ab") as errors:
             self.process = subprocess.Popen(
-                self.net.inside(self.name, sys.executable, "-EsS", self.net.code / "heartbeatd.py",
-                                self.path),
+                self.net.inside(self.name, *AS_UNIT, sys.executable, "-EsS",
+                                self.net.code / "heartbeatd.py", self.path),
                 stderr=errors, env=dict(os.environ, **environment),
             )  # fmt: skip
         return self
