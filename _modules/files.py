@@ -4,7 +4,8 @@ The `files` resource: moodledata on one of two file servers, by DRBD, a mount, N
 I1 At most one VM serves: a role changes only with a claimed epoch, and DRBD itself admits one
    Primary among connected peers. I2 Only UpToDate data is promoted. I5 Nothing here runs at boot.
 Going active: DRBD Primary, mount, NFS, address last. Going passive: the other way round.
-A file system is made at the founding epoch only, and only on a blank device.
+Blank data is declared good, and a file system made, only while the record says that this VM is
+founding: without a failover the first epoch lasts for years, so an epoch alone proves nothing.
 """
 
 import os
@@ -18,7 +19,6 @@ DRBD = "r0"
 DEVICE = "/dev/drbd0"
 MOUNT = "/srv/files"
 MOUNTS = "/proc/self/mountinfo"
-FOUNDING = 1  # the epoch of a record that has just been created
 PEER = 20  # seconds a founder waits for its peer, because with it no first sync is needed
 WWW_DATA = 33  # fixed by Debian's base-passwd on every VM
 DIRECTORIES = (
@@ -165,9 +165,9 @@ def _up():
 
 def _found(epoch, deadline):
     """Make a blank disk the good one: together with a blank peer, or alone if none comes."""
-    if epoch != FOUNDING:
+    if not _founding(epoch):
         raise CommandExecutionError(
-            f"this disk is blank, but epoch {epoch} is not the founding one: the data is elsewhere"
+            f"this disk is blank, and epoch {epoch} is not being founded: the data is elsewhere"
         )
     until = min(deadline - 1, time.time() + PEER)
     while not (together := __salt__["drbd.status"](DRBD)["connection"] == "Connected"):
@@ -179,12 +179,19 @@ def _found(epoch, deadline):
     __salt__["drbd.promote"](DRBD, force=not together)
 
 
+def _founding(epoch):
+    """Return whether the record says that this VM founds ``epoch``; raises if nobody can tell."""
+    record = __salt__["arbiter.read"](RESOURCE)
+    mine = (__grains__["id"], epoch)
+    return bool(record) and record["founding"] and (record["holder"], record["epoch"]) == mine
+
+
 def _mount(epoch):
     if not _mounted():
         try:
             _run("mount", "-t", "ext4", "-o", "noatime", DEVICE, MOUNT)
         except CommandExecutionError:
-            if epoch != FOUNDING:
+            if not _founding(epoch):
                 raise
             _format()
             _run("mount", "-t", "ext4", "-o", "noatime", DEVICE, MOUNT)

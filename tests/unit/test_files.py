@@ -35,6 +35,7 @@ class VM:
         self.fresh = self.drbd["disk"] == "Inconsistent"
         self.formatted = not self.fresh
         self.blank = {"blank": True, "reason": "blank"}
+        self.record = {"holder": "file1", "epoch": 1, "mirrored": False, "founding": True}
         self.breaks, self.done, self.held, self.threads, self.epoch = set(), [], False, 0, 0
         self.mounts = tmp_path / "mountinfo"
         self.mounts.write_text("", encoding="ascii")
@@ -74,6 +75,11 @@ class VM:
 
     def _do_claim__seen(self, resource):
         return self.epoch
+
+    def _do_arbiter__read(self, resource):
+        if self.record == "silent":
+            raise CommandExecutionError("no arbiter answered")
+        return self.record
 
     def _do_drbd__status(self, name):
         return dict(self.drbd)
@@ -249,6 +255,22 @@ def test_a_blank_disk_is_never_promoted_after_the_founding(vm):
     with pytest.raises(CommandExecutionError, match="the data is elsewhere"):
         server.activate(2)
     assert not {"promote", "promote by force", "mkfs.ext4"} & set(server.done)
+
+
+FOUNDED = {"holder": "file1", "epoch": 1, "mirrored": True, "founding": False}
+
+
+OTHERS = {**FOUNDED, "holder": "file2", "mirrored": False, "founding": True}
+
+
+@pytest.mark.parametrize("record", [FOUNDED, None, "silent", OTHERS])
+def test_a_rebuilt_holder_does_not_found_again_at_the_first_epoch(vm, record):
+    """Before any failover the epoch still is 1: the disk was forced while the peer was away."""
+    server = vm(**{**FRESH, **ALONE})
+    server.record = record
+    with pytest.raises(CommandExecutionError, match="elsewhere|no arbiter"):
+        server.activate(1)
+    assert not {"promote by force", "mkfs.ext4", "address.present"} & set(server.done)
 
 
 def test_no_file_system_is_made_after_the_founding(vm):
