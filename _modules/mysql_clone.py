@@ -97,7 +97,8 @@ def _restore(server, source, password, deadline):
 @contextlib.contextmanager
 def _login(source, password):
     """Yield the path of an option file, root's alone, that exists while the block runs."""
-    quoted = json.dumps(password, ensure_ascii=False).replace("\\u", "\\\\u")
+    # What JSON escapes, quote and backslash, an option file unescapes the same way.
+    quoted = json.dumps(password, ensure_ascii=False)
     lines = [
         *("[client]", f"host={source}", f"user={USER}", f"password={quoted}"),
         *(f"ssl-ca={CA}", "ssl-verify-server-cert"),
