@@ -16,6 +16,7 @@ PLACEHOLDER = re.compile(
     re.IGNORECASE,
 )
 _DRBD_BYTES = 63
+_REPLICATION_BYTES = 32  # what MySQL and MariaDB keep of a source's password
 
 
 def share(secrets, cluster, name):
@@ -75,6 +76,12 @@ def _passwords(secrets):
     shared = secrets.get("drbd", {}).get("shared") or ""
     if len(shared.encode()) > _DRBD_BYTES:
         yield "drbd.shared", f"is longer than DRBD takes; at most {_DRBD_BYTES} bytes"
+    replication = secrets.get("database", {}).get("replication") or ""
+    if len(replication.encode()) > _REPLICATION_BYTES:
+        yield (
+            "database.replication",
+            f"is longer than a replica takes; at most {_REPLICATION_BYTES} bytes",
+        )
 
 
 def _same(secrets):

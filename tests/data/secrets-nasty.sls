@@ -2,7 +2,7 @@
 secrets:
   database:
     moodle: "a'b\"c d$e#f\\g%h;i`j{{k}}<l>&mäöß😀 é"
-    replication: " leading, trailing and $(inner) 'spaces' \\"
+    replication: " $(in) 'sp' #\"\\ub ß both ends "
   moodle:
     admin: "#%s %d \\n ${HOME} \"ÄÖÜß\" ' 🔑"
   drbd:

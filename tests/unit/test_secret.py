@@ -99,6 +99,11 @@ WRONG = {
         "äöü-abc" * 7,
         "is longer than DRBD takes; at most 63 bytes",
     ),
+    "too long for a replica": (
+        "database.replication",
+        "ä-replica" * 4,
+        "is longer than a replica takes; at most 32 bytes",
+    ),
     "no certificate": ("certificates.web1.certificate", "hidden", "the value is not a PEM block"),
     "a VM without a minion key": (
         "salt.minions.web2",
