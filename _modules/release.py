@@ -256,8 +256,9 @@ def switch(release, name=SITE):
         )
     public = Path(name, "releases", release, "public").is_dir()
     Path(name, "expected").write_text(f"{release}\n")
-    _link(f"{name}/current", f"releases/{release}")
+    # "current" comes last: by it a later run tells that nothing is left to do.
     _link(f"{name}/docroot", "current/public" if public else "current")
+    _link(f"{name}/current", f"releases/{release}")
     return before
 
 

@@ -189,6 +189,27 @@ def test_link_is_replaced_never_missing(tmp_path):
     assert not (tmp_path / "link.new").exists()
 
 
+def test_switch_that_was_cut_is_repeated_by_the_next_run(master, tmp_path, monkeypatch):
+    """Cut between its links, the release counted as serving without a document root, for ever."""
+    stage, address = master
+    offer(stage, ONE, public=True)
+    release = module(tmp_path, [address])
+    whole, links = release._link, []
+
+    def cut(path, target):
+        if links:
+            raise KeyboardInterrupt
+        links.append(path)
+        whole(path, target)
+
+    monkeypatch.setattr(release, "_link", cut)
+    with pytest.raises(KeyboardInterrupt):
+        deploy(release)
+    monkeypatch.setattr(release, "_link", whole)
+    assert deploy(release)["changes"]["new"] == ONE
+    assert (Path(release.SITE) / "docroot/version.php").exists()
+
+
 def test_half_a_fetch_is_no_release(master, tmp_path):
     stage, address = master
     offer(stage, ONE)
