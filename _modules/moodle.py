@@ -90,16 +90,8 @@ def _settings(cluster, password):
     ]
 
 
-def config():
-    """
-    Return the text of the settings file. It holds the database password: do not print it.
-
-    CLI Example:
-
-    .. code-block:: bash
-
-        salt-call --local moodle.config
-    """
+def _config():
+    """Return the text of the settings file: private, because it holds the database password."""
     settings = _settings(__pillar__["cluster"], __pillar__["secrets"]["database"]["moodle"])
     lines = [f"$CFG->{name} = {_literal(value)};" for name, value in settings]
     return "\n".join([
@@ -133,7 +125,7 @@ def configured(name=f"{SITE}/config.php"):
     except FileNotFoundError:
         return False
     owner = (found.st_mode & 0o7777, found.st_uid, found.st_gid)
-    return owner == (0o640, ROOT, grp.getgrnam(USER).gr_gid) and text == config()
+    return owner == (0o640, ROOT, grp.getgrnam(USER).gr_gid) and text == _config()
 
 
 def configure(name=f"{SITE}/config.php"):
@@ -154,7 +146,7 @@ def configure(name=f"{SITE}/config.php"):
     temporary.unlink(missing_ok=True)
     descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
     with open(descriptor, "w", encoding="utf-8") as stream:
-        stream.write(config())
+        stream.write(_config())
         os.fchown(stream.fileno(), ROOT, grp.getgrnam(USER).gr_gid)
         os.fchmod(stream.fileno(), 0o640)
         os.fsync(stream.fileno())
