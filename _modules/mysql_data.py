@@ -82,6 +82,7 @@ def initialise(directory, engine):
     partial, complete = os.path.join(directory, PARTIAL), os.path.join(directory, COMPLETE)
     if not os.path.isdir(complete):
         _initialise(partial, engine)
+        os.sync()  # or a power cut could leave the name "complete" on files that are still empty
         os.rename(partial, complete)
     # "mysql" is what tells a data directory from a blank one.
     for entry in sorted(os.listdir(complete), key=lambda name: name == "mysql"):
