@@ -21,12 +21,14 @@ def __virtual__():
     return "claim"
 
 
-def take(resource, epoch, deadline):
+def take(resource, epoch, deadline, alone=None):
     """
     Claim ``resource`` at ``epoch`` (an integer from 1) unless ``deadline`` (Unix seconds) is over.
 
     The epoch is on the disk before this returns. Taking the highest epoch again is allowed:
-    activation is repeatable. Raises CommandExecutionError when late or outdated,
+    activation is repeatable. ``alone`` is the permission to acknowledge without the mirror: the
+    revision of the record that the swap made which granted it. It is refused once a mirror was
+    begun at that revision or a later one. Raises CommandExecutionError when late or outdated,
     SaltInvocationError for bad arguments.
 
     CLI Example:
@@ -35,20 +37,55 @@ def take(resource, epoch, deadline):
 
         salt-call claim.take files 3 "$(($(date +%s) + 20))"
     """
-    _arguments(epoch, deadline)
-    with _locked(resource):
-        known = _load(resource)
-        late = time.time() - deadline
-        if late > 0:
-            raise CommandExecutionError(
-                f"{resource}: refused, the command's deadline was over {late:.1f} s ago"
-            )
-        if epoch < known["epoch"]:
-            raise CommandExecutionError(
-                f"{resource}: refused, epoch {epoch} is over; epoch {known['epoch']} was seen here"
-            )
-        if epoch > known["epoch"]:
-            _store(resource, {**known, "epoch": epoch})
+    _arguments(epoch, deadline, alone)
+    _judge_and_store(resource, epoch, deadline, alone=alone)
+
+
+def mirroring(resource, epoch, deadline, revision):
+    """
+    Claim ``resource`` at ``epoch`` and void every permission up to ``revision`` to go on alone.
+
+    Comes before synchronous mode is restored; ``revision`` is the record's to which the swap
+    ``mirrored`` will be bound. Without this, a late "go on alone" could switch synchronous mode off
+    although the record says by then that the standby has everything. Raises as `take` does.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-call claim.mirroring files 3 "$(($(date +%s) + 20))" 1042
+    """
+    _arguments(epoch, deadline, revision)
+    _judge_and_store(resource, epoch, deadline, mirror=revision)
+
+
+@contextlib.contextmanager
+def role(resource, deadline):
+    """
+    Hold the resource's role on this VM: of activate, deactivate, mirror and follow, one at a time.
+
+    A command claims first and acts then; without this, an older one that has claimed already could
+    act after a newer one is done. A context manager, for modules only. Raises
+    CommandExecutionError if another command is still at work at ``deadline`` (Unix seconds).
+
+    CLI Example:
+
+    .. code-block:: python
+
+        with __salt__["claim.role"]("files", deadline):
+            __salt__["claim.take"]("files", epoch, deadline)
+    """
+    with _open_lock(resource, "role.lock") as lock:
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if time.time() > deadline:
+                    why = f"{resource}: refused, another command was still at work at the deadline"
+                    raise CommandExecutionError(why) from error
+                time.sleep(0.02)  # between two looks, until the deadline
+        yield
 
 
 def seen(resource):
@@ -95,11 +132,43 @@ def settle(resource):
             _store(resource, {**known, "settled": True})
 
 
-def _arguments(epoch, deadline):
+def _judge_and_store(resource, epoch, deadline, alone=None, mirror=None):
+    with _locked(resource):
+        known = _load(resource)
+        late = time.time() - deadline
+        note, refused = _judge(known, epoch, late, alone, mirror)
+        if refused:
+            raise CommandExecutionError(f"{resource}: refused, {refused}")
+        if note != known:
+            _store(resource, note)
+
+
+def _judge(note, epoch, late, alone=None, mirror=None):
+    """
+    Return ``(new note, None)`` or ``(note, why it is refused)``: the rule, without any I/O.
+
+    late: seconds since the deadline, negative before it; alone, mirror: revisions or None.
+    """
+    if late > 0:
+        return note, f"the command's deadline was over {late:.1f} s ago"
+    if epoch < note["epoch"]:
+        return note, f"epoch {epoch} is over; epoch {note['epoch']} was seen here"
+    if alone is not None and alone <= note["mirroring"]:
+        return note, (
+            f"the permission {alone} to go on alone is over: a mirror was begun at revision "
+            f"{note['mirroring']}"
+        )
+    begun = max(note["mirroring"], mirror or 0)
+    return {**note, "epoch": epoch, "mirroring": begun}, None
+
+
+def _arguments(epoch, deadline, revision=None):
     if type(epoch) is not int or epoch < 1:
         raise SaltInvocationError(f"epoch must be an integer from 1, not {epoch!r}")
     if type(deadline) not in (int, float):
         raise SaltInvocationError(f"deadline must be Unix seconds, not {deadline!r}")
+    if revision is not None and (type(revision) is not int or revision < 1):
+        raise SaltInvocationError(f"a revision is an integer from 1, not {revision!r}")
 
 
 def _path(resource):
@@ -114,9 +183,13 @@ def _load(resource):
     try:
         with open(path, encoding="utf-8") as file:
             note = json.load(file)
-        return {"epoch": int(note["epoch"]), "settled": bool(note.get("settled", False))}
+        return {
+            "epoch": int(note["epoch"]),
+            "mirroring": int(note.get("mirroring", 0)),
+            "settled": bool(note.get("settled", False)),
+        }
     except FileNotFoundError:
-        return {"epoch": 0, "settled": False}
+        return {"epoch": 0, "mirroring": 0, "settled": False}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CommandExecutionError(f"cannot read the claim in {path}: {error}") from error
 
@@ -146,12 +219,15 @@ def _sync_directory():
 
 @contextlib.contextmanager
 def _locked(resource):
-    """Hold the claim against every other thread and process of this VM."""
-    try:
-        os.makedirs(DIRECTORY, mode=0o755, exist_ok=True)
-        lock = open(f"{_path(resource)}.lock", "w", encoding="utf-8")
-    except OSError as error:
-        raise CommandExecutionError(f"cannot lock the claim of {resource}: {error}") from error
-    with lock:
+    """Hold the note against every other thread and process of this VM."""
+    with _open_lock(resource, "lock") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+def _open_lock(resource, suffix):
+    try:
+        os.makedirs(DIRECTORY, mode=0o755, exist_ok=True)
+        return open(f"{_path(resource)}.{suffix}", "w", encoding="utf-8")
+    except OSError as error:
+        raise CommandExecutionError(f"cannot lock the claim of {resource}: {error}") from error
