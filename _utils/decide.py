@@ -1,0 +1,293 @@
+"""
+Who should serve what, and what has to be done for it: one pure, deterministic decision.
+
+The decider is about liveness only. That at most one VM acknowledges writes (I1) and that none is
+lost (I2) is kept by the record, the claim and the data path, whatever is decided here, by however
+many masters, on however old a view; `tests/model` searches for an interleaving that breaks it.
+What this module owes them is the order of the steps:
+
+- Every swap is bound to the revision of the record that the decision has seen.
+- A command to a VM follows the swap that permits it and carries the record's epoch.
+- ``alone`` (acknowledge without the mirror) only after a swap in the same list: the executor hands
+  the revision that this swap made to the VM as the permission, and stops if it is refused.
+
+So a decision can be repeated, and a second master finishes what a dying one began: it finds the
+record changed and the VM not there yet. Steps of one resource go one after the other, those of
+different resources at the same time; the first step that fails ends its resource's list.
+
+The view: now (Unix seconds), cluster (the pillar), me (the master that decides), records (resource
+-> record, {} absent, None unknown), revisions (resource -> int), views (see `_utils/presence.py`;
+*held* is resource -> epoch, *health* flat names -> True, False or None: ``files.service``,
+``files.restarted`` (a local restart did not help), ``files.frozen`` (writes have waited for the
+mirror longer than deadtime), ``files.following``, ``files.fit`` (this standby has everything and
+could serve), ``director.networks``), absent and confirmed (VMs or servers out on purpose / dead by
+an operator's word), history (failovers and failed activations), driver.
+"""
+
+from typing import NamedTuple
+
+ROLES = {"director": "balancer", "files": "file", "database": "database"}
+# Seconds a command stays valid. Too short errs towards repeating a step, too long towards waiting
+# for a VM that died with the command; neither harms the data.
+SECONDS = {"activate": 20, "deactivate": 10, "mirror": 60, "follow": 120, "restart": 30}
+FAILED = 2  # failed activations at one epoch after which the holder counts as unable
+
+
+class Decision(NamedTuple):
+    """Per resource the ordered steps; one sentence; what was not done, and why."""
+
+    actions: dict
+    reason: str
+    rejected: list
+
+
+class Case(NamedTuple):
+    """One resource, looked at: its record and where its VMs are."""
+
+    view: dict
+    resource: str
+    record: dict
+    standbys: list
+    data: bool
+
+    @property
+    def holder(self):
+        return self.record["holder"]
+
+    def told(self, vm):
+        return __utils__["presence.told"](self.view["views"], vm)
+
+    def health(self, vm, what):
+        return self.told(vm).get("health", {}).get(f"{self.resource}.{what}")
+
+    def held(self, vm):
+        """Return the epoch in which ``vm`` says that it serves, 0 if it does not, None unknown."""
+        told = self.told(vm)
+        return told["held"].get(self.resource, 0) if "held" in told else None
+
+    def judge(self, vm):
+        return __utils__["presence.judge"](self.view["views"], self.view["me"], vm)
+
+    def is_in(self, vm, names):
+        server = self.view["cluster"]["vms"][vm].get("server")
+        return vm in names or (server is not None and server in names)
+
+    def absent(self, vm):
+        return self.is_in(vm, self.view.get("absent", ()))
+
+    def refuse(self, condition, alternative, **facts):
+        """Return one rejected alternative."""
+        facts.setdefault("resource", self.resource)
+        told = condition
+        if not isinstance(condition, dict):
+            told = __utils__["conditions.refusal"](condition, **facts)
+        return {"resource": self.resource, "alternative": alternative, **told}
+
+    def swap(self, transition, reason, **arguments):
+        return {
+            "do": "swap",
+            "transition": transition,
+            "arguments": arguments,
+            "revision": self.view["revisions"][self.resource],
+            "reason": reason,
+        }
+
+    def job(self, do, vm, reason, epoch=None, **more):
+        return {
+            "do": do,
+            "vm": vm,
+            "epoch": epoch or self.record["epoch"],
+            "deadline": self.view["now"] + SECONDS[do],
+            "reason": reason,
+            **more,
+        }
+
+
+def decide(view):
+    """Return the Decision of this view; no resource's steps depend on another's."""
+    actions, reasons, rejected = {}, [], []
+    for resource, role in ROLES.items():
+        steps, refused = _resource(view, resource, role)
+        rejected += refused
+        if steps:
+            actions[resource] = steps
+            reasons.append(f"{resource}: {steps[0]['reason']}")
+        elif refused:
+            reasons.append(f"{resource}: nothing is done, because {refused[-1]['sentence']}")
+    return Decision(actions, "; ".join(reasons) or "every resource is where it belongs", rejected)
+
+
+def step_down(held, heard):
+    """
+    Return the resources, with the epoch to claim, that must be given up at once, without Salt.
+
+    held: resource -> epoch served here; heard: resource -> highest epoch anybody claims. Hearing a
+    higher epoch is enough: it exists only because a swap has put somebody else in charge.
+    """
+    return {
+        resource: heard[resource]
+        for resource, epoch in sorted(held.items())
+        if heard.get(resource, 0) > epoch
+    }
+
+
+def _resource(view, resource, role):
+    record = view["records"].get(resource)
+    vms = [vm["name"] for vm in __utils__["topology.vms"](view["cluster"], role)]
+    data = __utils__["record.has_data"](resource)
+    case = Case(view, resource, record, [], data)
+    if record is None:
+        return [], [case.refuse("ARBITER_UNREACHABLE", "any change")]
+    if not record:
+        return [], [case.refuse("NOT_FOUNDED", "any change")]
+    case = case._replace(standbys=[vm for vm in vms if vm != record["holder"]])
+    if newer := _newer(case, vms):
+        return [], [newer]
+    if record["founding"]:
+        return [], [case.refuse("FOUNDING", "any change", holder=record["holder"])]
+    if case.absent(record["holder"]):
+        return [], [case.refuse("ABSENT_ON_PURPOSE", "failover", vm=record["holder"])]
+    state, why = case.judge(record["holder"])
+    if state == "lost":
+        return _promote(case, f"{record['holder']} is silent on every link")
+    if state == "unsure":
+        return [], [case.refuse(why, "failover")]
+    steps, refused = _holder_alive(case)
+    return steps, ([case.refuse(why, "failover")] if why else []) + refused
+
+
+def _newer(case, vms):
+    """Return a refusal if a VM has seen an epoch that the record has not reached."""
+    for vm in vms:
+        told = case.told(vm)
+        seen = max(
+            told.get(claims, {}).get(case.resource, 0) for claims in ("held", "seen")
+        )
+        if seen > case.record["epoch"]:
+            facts = {"vm": vm, "seen": seen, "epoch": case.record["epoch"]}
+            return case.refuse("RECORD_OUTDATED", "any change", **facts)
+    return None
+
+
+def _holder_alive(case):
+    holder, epoch = case.holder, case.record["epoch"]
+    if why := _unable(case):
+        steps, refused = _promote(case, why, alive=True)
+        return steps or _restart(case, why), refused
+    if case.health(holder, "service") is False:
+        steps = _restart(case, f"the service of {case.resource} on {holder} fails")
+        return steps, [case.refuse("RESTART_FIRST", "failover", vm=holder)]
+    held = case.held(holder)
+    if held is None:
+        return [], [case.refuse("HOLDER_UNKNOWN", "any change", vm=holder)]
+    if held < epoch:
+        return _activate(case, f"{holder} holds epoch {epoch} and does not serve yet"), []
+    return _mirroring(case) if case.data else ([], [])
+
+
+def _unable(case):
+    """Return why the living holder cannot serve, or None."""
+    holder = case.holder
+    if case.health(holder, "service") is False and case.health(holder, "restarted"):
+        return f"{case.resource} fails on {holder}, and a restart did not help"
+    if not case.data and case.health(holder, "networks") is False:
+        return f"{holder} lost one of its two networks"
+    failed = [
+        entry
+        for entry in case.view.get("history", ())
+        if (entry["what"], entry["resource"]) == ("activation failed", case.resource)
+        and (entry["vm"], entry["epoch"]) == (holder, case.record["epoch"])
+    ]
+    if len(failed) >= FAILED:
+        return f"{holder} could not be activated {len(failed)} times"
+    return None
+
+
+def _restart(case, reason):
+    if not case.data or case.health(case.holder, "service") is not False:
+        return []
+    return [case.job("restart", case.holder, reason)]
+
+
+def _activate(case, reason):
+    """Put the recorded holder in charge: with its mirror, or alone after a swap of its own."""
+    alone = case.data and not case.record["mirrored"]
+    steps = [case.job("activate", case.holder, reason, alone=alone)]
+    return [_alone(case, reason), *steps] if alone else steps
+
+
+def _alone(case, reason):
+    epoch = case.record["epoch"]
+    return case.swap("serve_alone", reason, holder=case.holder, epoch=epoch)
+
+
+def _mirroring(case):
+    """The holder serves: release it if it is frozen, or bring its mirror back."""
+    if case.health(case.holder, "frozen"):
+        return _release(case)
+    for standby in case.standbys:
+        if case.judge(standby)[0] == "alive" and not case.absent(standby):
+            if steps := _rejoin(case, standby):
+                return steps, []
+    return [], []
+
+
+def _release(case):
+    """Let the frozen holder go on alone, once a silent standby can do no harm."""
+    why = f"{case.holder} lost its mirror and waits; it goes on alone"
+    lost = [vm for vm in case.standbys if case.judge(vm)[0] != "alive"]
+    steps = []
+    for standby in lost:
+        if refused := __utils__["obstacle.death"](case, standby):
+            return [], [case.refuse(refused, f"let {case.holder} go on alone")]
+        steps += _fence(case, standby, why)
+    return [*steps, _alone(case, why), case.job("activate", case.holder, why, alone=True)], []
+
+
+def _rejoin(case, standby):
+    """Return the next steps that make a living standby a mirror again; [] if none is needed."""
+    holder, epoch, held = case.holder, case.record["epoch"], case.held(standby)
+    if held:
+        why = f"{standby} serves epoch {held}, but {holder} holds {epoch}"
+        return [case.job("deactivate", standby, why, wait=True)]
+    if case.health(standby, "following") is False:
+        why = f"{standby} is back and follows {holder}"
+        return [case.job("follow", standby, why, source=holder)]
+    if case.record["mirrored"] or not case.health(standby, "fit"):
+        return []
+    why = f"{standby} has caught up with {holder}"
+    revision = case.view["revisions"][case.resource]
+    return [
+        case.job("mirror", holder, why, revision=revision),
+        case.swap("mirrored", why, holder=holder, epoch=epoch),
+    ]
+
+
+def _fence(case, vm, reason):
+    """Return the verified power-off that the driver ``fencing`` needs instead of an arbiter."""
+    if case.view["driver"] != "fencing" or not case.data:
+        return []
+    server = case.view["cluster"]["vms"][vm].get("server")
+    return [{"do": "fence", "vm": vm, "server": server, "reason": reason}]
+
+
+def _promote(case, why, alive=False):
+    """Return the steps that put the first fit standby in charge, or why there is none."""
+    refused = [] if case.standbys else [case.refuse("NO_STANDBY", "promote a standby")]
+    for standby in case.standbys:
+        if obstacle := __utils__["obstacle.takeover"](case, standby, alive):
+            refused.append(case.refuse(obstacle, f"promote {standby}"))
+            continue
+        return _takeover(case, standby, f"{why}; {standby} takes over", alive), refused
+    return [], refused
+
+
+def _takeover(case, standby, reason, alive):
+    """A living holder has gone passive before its successor starts; a lost one is told as well."""
+    epoch = case.record["epoch"] + 1
+    steps = [case.swap("promote", reason, holder=standby)]
+    if not alive:
+        steps = _fence(case, case.holder, reason) + steps
+    steps.append(case.job("deactivate", case.holder, reason, epoch=epoch, wait=alive))
+    steps.append(case.job("activate", standby, reason, epoch=epoch, alone=case.data))
+    return steps

@@ -1,0 +1,58 @@
+"""
+What stands in the way of a standby that should take a resource over, or of a holder that should go
+on alone: the refusals of `_utils/decide.py` that need no step, only evidence (a `Case` of there).
+"""
+
+import operator
+
+# More failovers than MOST in WITHIN seconds are no accident. Too few errs towards a site that stays
+# down until somebody looks; losing both servers in turn and coming back needs three.
+MOST, WITHIN = 4, 600
+
+
+def takeover(case, standby, alive):
+    """Return the refusal that keeps ``standby`` from succeeding a (living) holder, or None."""
+    refusal = __utils__["conditions.refusal"]
+    facts = {"vm": standby, "resource": case.resource, "holder": case.holder}
+    if case.absent(standby):
+        return refusal("ABSENT_ON_PURPOSE", **facts)
+    if not case.record["mirrored"]:
+        return refusal("NOT_MIRRORED", epoch=case.record["epoch"], **facts)
+    state, why = case.judge(standby)
+    if state != "alive":
+        return why or refusal("STANDBY_LOST", **facts)
+    if case.data and case.health(standby, "fit") is not True:
+        known = case.health(standby, "fit") is False
+        return refusal("STANDBY_UNFIT" if known else "STANDBY_UNKNOWN", **facts)
+    if not case.data and case.health(standby, "networks") is False:
+        return refusal("NETWORK_MISSING", **facts)
+    if count := _flaps(case):
+        return refusal("FLAPPING", count=count, minutes=WITHIN // 60, **facts)
+    return None if alive else death(case, case.holder)
+
+
+def death(case, vm):
+    """
+    Return the refusal if ``vm`` is silent, but may be alive for all this driver can tell, or None.
+
+    Without a third machine and without fencing, only an operator tells death from silence.
+    """
+    if case.view["driver"] != "operator" or not case.data:
+        return None
+    if case.is_in(vm, case.view.get("confirmed", ())):
+        return None
+    server = case.view["cluster"]["vms"][vm].get("server")
+    return __utils__["conditions.refusal"]("UNCONFIRMED", vm=vm, where=server or vm)
+
+
+def _flaps(case):
+    """Return how often the resource moved by itself lately if that is too often, else 0."""
+    since = case.view["now"] - WITHIN
+    moves = [
+        entry
+        for entry in sorted(case.view.get("history", ()), key=operator.itemgetter("at"))
+        if (entry["what"], entry["resource"]) == ("failover", case.resource)
+        and entry["at"] > since
+        and not entry.get("acknowledged")
+    ]
+    return len(moves) if len(moves) >= MOST else 0

@@ -1,0 +1,1 @@
+"""Explicit-state search for an interleaving that breaks the invariants."""
