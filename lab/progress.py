@@ -73,7 +73,7 @@ class Step:
     def run(self, *argv, env=None, cwd=None):
         """Run a command with its output in the log; raises CommandFailed."""
         argv = [str(word) for word in argv]
-        self.note("+ " + " ".join(argv))
+        self.note(f"+ {time.monotonic() - self.begun:.0f} s: {' '.join(argv)}")
         # A session of its own: Ctrl-C reaches us alone, and we end the whole group.
         child = subprocess.Popen(
             argv, env=env, cwd=cwd, text=True, errors="replace", start_new_session=True,
