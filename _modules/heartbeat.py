@@ -26,7 +26,11 @@ def config():
 
         salt lb1 heartbeat.config
     """
-    return __utils__["heartbeat.config"](__pillar__["cluster"], __grains__["id"])
+    cluster, name = __pillar__["cluster"], __grains__["id"]
+    partner = __utils__["topology.peer"](cluster, name)
+    return __utils__["heartbeat.config"](
+        cluster, __utils__["topology.vms"](cluster), name, partner and partner["name"]
+    )
 
 
 def view():

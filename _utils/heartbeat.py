@@ -9,7 +9,7 @@ of the body is looked at before the HMAC is right. What keeps a recording from p
 - *echo*: the incarnation the sender knows of the receiver. A receiver that just started knows no
   sequence yet, but no recording can echo its new incarnation: until a sender does, UNPROVEN.
 
-The daemon imports this file as it is; only the functions over the pillar use ``__utils__``.
+The daemon imports this file as it is, without Salt.
 """
 
 import enum
@@ -152,49 +152,41 @@ def _pair(value):
     )
 
 
-def config(cluster, name):
+def config(cluster, vms, name, partner):
     """
     Return what heartbeatd on VM ``name`` needs to know, without the key.
 
-    Balancers and the witness observe every VM; the others watch each other only in pairs, so the
-    load grows with the number of VMs and not with its square.
+    vms: of topology.vms; partner: the name of the other VM of its pair, or None. Balancers and the
+    witness observe every VM, the others only them and their partner, so the load grows with the
+    number of VMs and not with its square.
     """
     beat = cluster["heartbeat"]
-    links = {net: _link(cluster, name, net) for net in beat["links"]}
-    partner = __utils__["topology.peer"](cluster, name)
+    me = next(vm for vm in vms if vm["name"] == name)
+    peers = [vm for vm in vms if vm is not me and _meets(me, vm, partner)]
+    links = {net: _link(me, peers, net, beat["port"]) for net in beat["links"]}
     if beat.get("serial") and partner:
-        links["serial"] = {"kind": "serial", **beat["serial"], "peers": {partner["name"]: None}}
+        links["serial"] = {"kind": "serial", **beat["serial"], "peers": {partner: None}}
     timing = {word: beat[word] for word in ("keepalive", "warntime", "deadtime", "initdead")}
     used = {net: link for net, link in links.items() if link and link["peers"]}
     return {"cluster": cluster["name"], "name": name, "timing": timing, "links": used}
 
 
-def _link(cluster, name, net):
+def _meets(me, vm, partner):
+    observers = ("balancer", "witness")
+    return me["role"] in observers or vm["role"] in observers or vm["name"] == partner
+
+
+def _link(me, peers, net, port):
     """Return one network as a link; without own addresses (public) it carries bare Ethernet."""
-    me = __utils__["topology.vm"](cluster, name)
     interface = me["interfaces"].get(net)
     if not interface:
         return None
-    peers = [vm for vm in _observed(cluster, me) if net in vm["interfaces"]]
+    inside = [vm for vm in peers if net in vm["interfaces"]]
     if net not in me["addresses"]:
-        names = {vm["name"]: None for vm in peers if net not in vm["addresses"]}
+        names = {vm["name"]: None for vm in inside if net not in vm["addresses"]}
         return {"kind": "ethernet", "interface": interface, "peers": names}
+    addresses = {vm["name"]: vm["addresses"][net] for vm in inside if net in vm["addresses"]}
+    own = me["addresses"][net]
     return {
-        "kind": "udp",
-        "interface": interface,
-        "address": me["addresses"][net],
-        "port": cluster["heartbeat"]["port"],
-        "peers": {vm["name"]: vm["addresses"][net] for vm in peers if net in vm["addresses"]},
-    }
-
-
-def _observed(cluster, me):
-    """Return the VMs that exchange heartbeats with ``me``."""
-    partner = __utils__["topology.peer"](cluster, me["name"])
-    observers = ("balancer", "witness")
-    return [
-        vm
-        for vm in __utils__["topology.vms"](cluster)
-        if vm["name"] != me["name"]
-        and (me["role"] in observers or vm["role"] in observers or vm == partner)
-    ]
+        "kind": "udp", "interface": interface, "address": own, "port": port, "peers": addresses
+    }  # fmt: skip

@@ -116,30 +116,34 @@ def test_a_serial_line_of_endless_noise_fills_no_memory():
 
 # --- configuration ------------------------------------------------------------------------------
 
-UTILS = load("_utils/heartbeat.py")
+
+
+def told(cluster, name):
+    pillar, grains = {"cluster": cluster}, {"id": name}
+    return load("_modules/heartbeat.py", pillar=pillar, grains=grains).config()
 
 
 @pytest.mark.parametrize("pillar", [None, *pillars.names()])
 def test_every_pillar_gives_every_vm_a_configuration_its_daemon_accepts(pillar):
     cluster = pillars.cluster(pillar)
     for name in cluster["vms"]:
-        config = UTILS.config(cluster, name)
+        config = told(cluster, name)
         parsed = heartbeat_config.parse(json.dumps({**config, "key": "00" * 32}))
         for peer, links in parsed.peers().items():
-            assert name in UTILS.config(cluster, peer)["links"][links[0]]["peers"]
+            assert name in told(cluster, peer)["links"][links[0]]["peers"]
 
 
 def test_balancers_see_everyone_and_share_a_public_interface_without_addresses():
     cluster = pillars.cluster()
     cluster["heartbeat"] |= {"links": ["internal", "public"], "serial": {"device": "/dev/ttyS1"}}
-    links = UTILS.config(cluster, "lb1")["links"]
+    links = told(cluster, "lb1")["links"]
     assert len(links["internal"]["peers"]) == len(cluster["vms"]) - 1
     assert links["public"] == {"kind": "ethernet", "interface": "eth0", "peers": {"lb2": None}}
     assert links["serial"] == {"kind": "serial", "device": "/dev/ttyS1", "peers": {"lb2": None}}
-    assert set(UTILS.config(cluster, "web1")["links"]["internal"]["peers"]) == {
+    assert set(told(cluster, "web1")["links"]["internal"]["peers"]) == {
         "lb1", "lb2", "witness"
     }
-    assert set(UTILS.config(cluster, "db2")["links"]["internal"]["peers"]) == {
+    assert set(told(cluster, "db2")["links"]["internal"]["peers"]) == {
         "lb1", "lb2", "witness", "db1"
     }
 
@@ -157,7 +161,7 @@ def test_balancers_see_everyone_and_share_a_public_interface_without_addresses()
     ({"cluster": None, "links": None}, "wrong type"),
 ])  # fmt: skip
 def test_a_wrong_configuration_says_what_is_wrong_and_never_the_key(change, why):
-    good = {**UTILS.config(pillars.cluster(), "lb1"), "key": "5a" * 32}
+    good = {**told(pillars.cluster(), "lb1"), "key": "5a" * 32}
     with pytest.raises(ValueError, match=why) as error:
         heartbeat_config.parse(json.dumps({**good, **change}))
     assert "5a5a" not in str(error.value)
