@@ -102,7 +102,7 @@ def activate(epoch, deadline, mirrored=False):
         __salt__["mysql_account.schema_present"]()  # at the founding
         __salt__["claim.take"](RESOURCE, epoch, deadline)  # a higher epoch may have come meanwhile
         __salt__["address.present_all"](_floating())
-    except CommandExecutionError:
+    except Exception:  # whatever it is, half an activation must not stay
         _back_out()
         raise
     return status()
@@ -160,8 +160,9 @@ def mirror(epoch, deadline):
     Restore synchronous mode on the primary and return the evidence that the mirror is complete.
 
     Waits until a replica has caught up, switches semi-synchronous mode on, and commits a row: its
-    acknowledgement means that the replica has everything before it, too. If that fails, the mode is
-    off again if it was off before, and CommandExecutionError is raised.
+    acknowledgement means that the replica has everything before it, too, and it must be applied
+    there. If that fails, the mode is off again if it was off before, and CommandExecutionError is
+    raised.
 
     CLI Example:
 
@@ -178,6 +179,7 @@ def mirror(epoch, deadline):
     __salt__["mysql_replication.semi_sync"](True)
     try:
         evidence = __salt__["mysql_replication.verify_semi_sync"](deadline, epoch)
+        _caught_up(deadline)  # acknowledged is received; whether it can be applied is shown now
     except CommandExecutionError:
         if not server["semi_sync"]["enabled"]:
             __salt__["mysql_replication.semi_sync"](False)

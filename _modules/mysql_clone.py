@@ -10,6 +10,7 @@ mariadb-backup, and needs neither a shell on the donor nor a second copy on a di
 import contextlib
 import json
 import os
+import re
 import subprocess
 import tempfile
 import time
@@ -57,12 +58,31 @@ def seed(source, deadline, discard=False):
             _clone(server, source, password)
         else:
             _restore(server, source, password, deadline)
-    subtract = f"gtid.{now['engine']}_subtract"
     for _ in __utils__["sqlserver.attempts"](deadline, f"what {source} holds has arrived"):
         with contextlib.suppress(CommandExecutionError):  # the server restarts
-            found = __salt__["mysql_replication.status"]()["executed"]
-            if not __utils__[subtract](wanted, found):
-                return
+            if _arrived(now["engine"], source, wanted, deadline):
+                break
+    if now["engine"] == "mysql":
+        _tidy()
+
+
+def _arrived(engine, source, wanted, deadline):
+    """Tell whether all is here that the source had, and nothing that it never had."""
+    found = __salt__["mysql_replication.status"]()["executed"]
+    missing = __utils__[f"gtid.{engine}_subtract"](wanted, found)
+    return not missing and not __salt__["mysql_replication.errant"](source, deadline)
+
+
+def _tidy():
+    """Remove empty directories of dropped schemas: creating one of that name would fail (3678)."""
+    with __utils__["sqlserver.local"]() as server:
+        known = {row["Database"] for row in server.all("SHOW DATABASES")}
+        datadir = server.one("SELECT @@GLOBAL.datadir AS path")["path"]
+    for name in os.listdir(datadir):
+        # Other names are encoded, and cannot be compared.
+        if re.fullmatch(r"[0-9A-Za-z_]+", name) and name not in known:
+            with contextlib.suppress(OSError):  # a file, or not empty
+                os.rmdir(os.path.join(datadir, name))
 
 
 def _clone(server, source, password):

@@ -163,6 +163,7 @@ def test_mirror_is_restored_only_after_a_replica_caught_up():
         "mysql_replication.acknowledging",
         "mysql_replication.semi_sync True",
         "mysql_replication.verify_semi_sync",
+        "mysql_replication.has_all",
     ]
 
 
@@ -186,3 +187,12 @@ def test_replica_mirrors_nothing():
 def test_only_another_database_vm_is_followed(source):
     with pytest.raises(SaltInvocationError, match=source):
         Cluster(server_status()).module().follow(source, DEADLINE)
+
+
+def test_activation_that_fails_in_any_way_leaves_the_vm_passive():
+    """An interface that is no Ethernet raises another error: the server stayed writable."""
+    cluster = Cluster(server_status())
+    cluster.failing["address.present_all"] = SaltInvocationError("eth9 is no Ethernet interface")
+    with pytest.raises(SaltInvocationError):
+        cluster.module().activate(3, DEADLINE)
+    assert cluster.calls[-2:] == ["address.absent_all", "mysql_server.writable False"]
