@@ -119,7 +119,14 @@ def _mark(source):
     """Return what tells that a source is still what was staged, without reading its files."""
     if _ask("source.kind", source) == "directory":
         return f"{source['directory']} {_fingerprint(source['directory'])}"
-    return json.dumps(source, sort_keys=True)
+    mark = json.dumps(source, sort_keys=True)
+    if "archive" not in source or "checksum" in source:
+        return mark
+    try:
+        found = os.stat(source["archive"])
+    except OSError as error:
+        raise CommandExecutionError(f"source archive {source['archive']}: {error}") from error
+    return f"{mark} {found.st_size} {found.st_mtime_ns}"
 
 
 def _fingerprint(directory):
@@ -193,8 +200,17 @@ def _copy(source, partial):
 
 
 def _unpack(source, partial):
-    algorithm, digest = _ask("source.checksum", source["checksum"])
     archive = _obtain(source["archive"], partial / "archive")
+    if "checksum" in source:
+        _verify(archive, source)
+    tree = _extract(archive, partial)
+    inside = list(tree.iterdir())
+    # Moodle's archives hold one folder called moodle.
+    return (inside[0] if len(inside) == 1 and inside[0].is_dir() else tree), None
+
+
+def _verify(archive, source):
+    algorithm, digest = _ask("source.checksum", source["checksum"])
     with archive.open("rb") as stream:
         found = hashlib.file_digest(stream, algorithm).hexdigest()
     if found != digest:
@@ -202,10 +218,6 @@ def _unpack(source, partial):
             f"source archive {source['archive']}: its {algorithm} is {found}, "
             f"the pillar says {digest}"
         )
-    tree = _extract(archive, partial)
-    inside = list(tree.iterdir())
-    # Moodle's archives hold one folder called moodle.
-    return (inside[0] if len(inside) == 1 and inside[0].is_dir() else tree), None
 
 
 def _extract(archive, partial):

@@ -22,8 +22,10 @@ def kind(source):
     for name, keys in _KINDS.items():
         if set(source or {}) == keys:
             return name
+    if set(source or {}) == {"archive"}:  # a file; what comes from a URL needs its checksum
+        return "archive"
     raise ValueError(
-        "source: give exactly one of {directory}, {archive, checksum}, {git, revision}, "
+        "source: give exactly one of {directory}, {archive[, checksum]}, {git, revision}, "
         f"not {{{', '.join(sorted(source or {}))}}}"
     )
 
@@ -46,7 +48,7 @@ def identity(digest):
 def expected(source):
     """Return the id that a source will have, or None where only staging can tell."""
     shape = kind(source)
-    if shape == "archive":
+    if shape == "archive" and "checksum" in source:
         return identity(checksum(source["checksum"])[1])
     if shape == "git" and _COMMIT.fullmatch(source["revision"]):
         return identity(source["revision"])

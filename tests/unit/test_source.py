@@ -13,6 +13,7 @@ DIGEST = "0123456789abcdef" * 4
     [
         ({"directory": "/x"}, "directory"),
         ({"archive": "/x", "checksum": f"sha256={DIGEST}"}, "archive"),
+        ({"archive": "/x"}, "archive"),
         ({"git": "u", "revision": "v"}, "git"),
     ],
 )
@@ -22,7 +23,7 @@ def test_each_kind_is_known_by_its_keys(given, kind):
 
 @pytest.mark.parametrize(
     "given",
-    [None, {}, {"archive": "/x"}, {"directory": "/x", "git": "u", "revision": "v"}, {"zip": "/x"}],
+    [None, {}, {"checksum": "x"}, {"directory": "/x", "git": "u", "revision": "v"}, {"zip": "/x"}],
 )
 def test_anything_else_is_refused_by_name(given):
     with pytest.raises(ValueError, match="exactly one of"):

@@ -83,6 +83,17 @@ def test_archive_is_unpacked_out_of_its_one_folder(stage, tree, tmp_path):
     assert not (name / "releases" / release / "config.php").exists()
 
 
+def test_archive_file_without_checksum_is_named_by_its_content(stage, tree, tmp_path):
+    """The pillar's check let it pass, and every state run failed."""
+    source, name = {"archive": pack(tree, tmp_path)["archive"]}, str(tmp_path / "stage")
+    first = stage.put(source, name)
+    assert stage.planned(source, name) == first
+    (tree / "lib/setup.php").write_text("<?php // newer\n")
+    pack(tree, tmp_path)
+    assert stage.planned(source, name) is None
+    assert stage.put(source, name) != first
+
+
 def test_zip_and_url_are_archives_too(stage, tree, tmp_path):
     archive = tmp_path / "moodle.zip"
     with zipfile.ZipFile(archive, "w") as file:
