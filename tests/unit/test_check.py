@@ -348,6 +348,11 @@ WRONG = {
         "cluster.moodle.url: 'http://203.0.113.10/moodle/' is not an address like "
         "http://moodle.example.org, without a path or closing slash",
     ),
+    "a URL that would break Apache's configuration": (
+        {"moodle.url": "http://moodle\"$x.org?y"},
+        "cluster.moodle.url: 'http://moodle\"$x.org?y' is not an address like "
+        "http://moodle.example.org, without a path or closing slash",
+    ),
     "a URL whose port is not served": (
         {"moodle.url": "https://moodle.example.org"},
         "cluster.moodle.url: port 443 is not served; cluster.balancer.ports are 80",
