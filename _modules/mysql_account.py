@@ -1,7 +1,8 @@
 """
 The accounts of the cluster on a MySQL or MariaDB server, and the application's schema.
 
-The application's account may use its own schema from the internal network and nothing else. A
+The application's account may use its own schema from the network of the database's address, and
+nothing else. A
 replication account exists per database VM, usable from that VM's address only and over TLS only.
 ``root`` is known to the unix socket alone.
 
@@ -21,6 +22,7 @@ import os
 import re
 
 import salt.utils.files
+from salt.exceptions import CommandExecutionError
 
 REPLICATION = "replication"
 # Moodle's documentation asks for these; CREATE TEMPORARY TABLES is used by its reports.
@@ -44,7 +46,9 @@ def __virtual__():
 def _wanted(engine):
     """Return the accounts: user, host, password, scope, privileges, tls, and where to try them."""
     cluster, secrets = __pillar__["cluster"], __pillar__["secrets"]
-    subnet = ipaddress.ip_network(cluster["networks"]["internal"]["subnet"])
+    # Web VMs come from the network that the database's address is in.
+    network = __utils__["topology.network_of"](cluster, cluster["addresses"]["database"])
+    subnet = ipaddress.ip_network(cluster["networks"][network]["subnet"])
     application = {
         "user": cluster["database"]["user"],
         "host": f"{subnet.network_address}/{subnet.netmask}",
@@ -53,7 +57,7 @@ def _wanted(engine):
         "scope": _identifier(re.sub(r"([_%])", r"\\\1", cluster["database"]["name"])) + ".*",
         "privileges": APPLICATION_PRIVILEGES,
         "tls": False,
-        "try": __utils__["topology.internal"](cluster, __grains__["id"]),
+        "try": __utils__["topology.vm"](cluster, __grains__["id"])["addresses"][network],
     }
     me = _traffic_address(__grains__["id"])
     others = [_traffic_address(vm["name"]) for vm in __utils__["topology.vms"](cluster, "database")]
@@ -175,8 +179,8 @@ def _parse_grants(lines):
     grants = {}
     for line in lines:
         match = re.match(r"GRANT (.+?) ON (.+?) TO ", line)
-        if not match:
-            raise ValueError("a line of SHOW GRANTS is not understood")
+        if not match:  # as a role that somebody granted: it would survive a correction
+            raise CommandExecutionError(f"a line of SHOW GRANTS is not understood: {line[:60]}")
         privileges = set(match[1].split(", ")) - {"USAGE"}
         if privileges:
             grants.setdefault(match[2], set()).update(privileges)

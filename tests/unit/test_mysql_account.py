@@ -131,3 +131,24 @@ def test_master_info_gives_the_password_of_a_mariadb_replica():
     account = load("_modules/mysql_account.py")
     text = f"33\n\n4\n192.168.10.18\nreplication\n{NASTY}\n3306\n1\n"
     assert account._parse_master_info(text) == NASTY
+
+
+def test_application_comes_from_the_network_of_the_database_address():
+    """With the database in a network of its own, Moodle was let in from the internal one only."""
+    cluster = json.loads(json.dumps(PILLAR["cluster"]))
+    cluster["networks"]["data"] = {"interface": "eth2", "subnet": "10.9.0.0/24"}
+    cluster["addresses"]["database"] = "10.9.0.8"
+    for number, vm in enumerate(cluster["vms"].values()):
+        vm["addresses"]["data"] = f"10.9.0.{18 + number}"
+    server = Accounts("mysql")
+    found = module(server, pillar={**PILLAR, "cluster": cluster}).present(change=False)
+    assert "moodle@10.9.0.0/255.255.255.0 created" in found
+    assert "moodle@192.168.10.0/255.255.255.0 dropped" in found
+
+
+def test_granted_role_is_an_error_that_names_it():
+    server = Accounts("mysql")
+    role = "GRANT `boss`@`%` TO `moodle`@`192.168.10.0/255.255.255.0`"
+    server.grants = {key: [{"grants": role}] for key in server.grants}
+    with pytest.raises(CommandExecutionError, match="boss"):
+        module(server).present()
