@@ -117,7 +117,7 @@ def present_all(addresses, gateway=None):
     try:
         _run("-batch", "-", stdin="".join(f"{line}\n" for line in lines))
         _announce(addresses, count=3, interval=0.05)
-    except CommandExecutionError:
+    except (CommandExecutionError, SaltInvocationError):  # the latter: no Ethernet interface
         absent_all(addresses)
         raise
     return True
