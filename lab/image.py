@@ -122,7 +122,9 @@ class Images:
         enter(step, tree, *_install(recipe.NEWER, recipe.KERNEL))
         enter(step, tree, *_install(recipe.SUITE, *recipe.COMPILERS))
         enter(step, tree, "python3", "-m", "venv", "/opt/salt")
-        enter(step, tree, "/opt/salt/bin/pip", "install", "--no-cache-dir", *self.pins)
+        enter(step, tree, "/opt/salt/bin/pip", "install", "--no-cache-dir", "--no-compile",
+              *self.pins)
+        enter(step, tree, "python3", "-m", "compileall", "-q", "-j", "0", "/opt/salt/lib")
         enter(step, tree, "apt-get", "purge", "-y", "--auto-remove", *recipe.COMPILERS)
 
     def _borrow(self, tree):
