@@ -27,7 +27,7 @@ class Condition(enum.Enum):
         None,
     )
     # One observer is silent about the VM on all links, another hears it.
-    OBSERVERS_DISAGREE = ("{deaf} hear nothing of {vm}, but {hearing} hear it", None)
+    OBSERVERS_DISAGREE = ("{vm} is not heard by {deaf}, but by {hearing}", None)
     # Every observer hears the VM on at least one link.
     LINK_SILENT = ("{vm} is silent on {silent}, but heard on {heard}", None)
     # Some observer has not heard the VM since it started, and initdead is not over.
