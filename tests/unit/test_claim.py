@@ -112,3 +112,54 @@ def test_of_many_threads_the_highest_epoch_stays(claim):
         thread.join()
     assert claim.seen("files") == 20
     assert 20 not in outdated
+
+
+@pytest.mark.parametrize(("begun", "permission", "refused"), [
+    (None, 1, False), (7, 6, True), (7, 7, True), (7, 8, False),
+])
+def test_a_mirror_voids_the_permissions_to_go_on_alone_before_it(
+    claim, begun, permission, refused
+):
+    """In time and of the right epoch, it would switch a verified mirror off (see tests/model)."""
+    claim.take("files", 3, soon())
+    if begun:
+        claim.mirroring("files", 3, soon(), begun)
+    if not refused:
+        claim.take("files", 3, soon(), alone=permission)
+        return
+    with pytest.raises(CommandExecutionError, match="a mirror was begun at revision 7"):
+        claim.take("files", 3, soon(), alone=permission)
+
+
+def test_the_revision_of_a_mirror_never_falls_and_survives_later_epochs(claim):
+    claim.mirroring("files", 3, soon(), 9)
+    claim.mirroring("files", 4, soon(), 5)
+    claim.settle("files")
+    with pytest.raises(CommandExecutionError, match="begun at revision 9"):
+        claim.take("files", 4, soon(), alone=9)
+
+
+def test_a_late_or_outdated_mirror_voids_nothing(claim):
+    claim.take("files", 3, soon())
+    for epoch, deadline in ((2, soon()), (3, time.time() - 1)):
+        with pytest.raises(CommandExecutionError):
+            claim.mirroring("files", epoch, deadline, 9)
+    claim.take("files", 3, soon(), alone=1)
+
+
+@pytest.mark.parametrize("revision", [0, -1, True, "7", 1.0])
+def test_a_revision_is_a_whole_number(claim, revision):
+    with pytest.raises(SaltInvocationError):
+        claim.take("files", 3, soon(), alone=revision)
+
+
+def test_one_command_of_a_resource_is_at_work_at_a_time(claim):
+    with claim.role("files", soon()):
+        claim.take("files", 3, soon())
+        with claim.role("database", soon()):
+            pass
+        with pytest.raises(CommandExecutionError, match="another command was still at work"):
+            with claim.role("files", time.time() + 0.1):
+                pass
+    with claim.role("files", soon()):
+        pass
