@@ -84,7 +84,8 @@ def split(argv):
     if count is None:
         return argv, []
     end = index + 1 + count
-    return argv[:end], argv[end:]
+    passed = argv[end:]
+    return argv[:end], passed[1:] if passed[:1] == ["--"] else passed
 
 
 def main(argv, root):

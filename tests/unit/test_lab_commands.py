@@ -23,6 +23,7 @@ DATA = ROOT / "tests/data/iproute2-6.15/lb1-address-and-meminfo.txt"
     (["up", "--engine", "mariadb"], ["up", "--engine", "mariadb"], []),
     (["--name=salt", "status"], ["--name=salt", "status"], []),
     (["run", "lb1"], ["run", "lb1"], []),
+    (["run", "lb1", "--", "ls", "-l"], ["run", "lb1"], ["ls", "-l"]),
     ([], [], []),
 ])
 def test_words_behind_salt_and_run_belong_to_the_other_command(argv, own, passed):
