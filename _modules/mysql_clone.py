@@ -111,7 +111,9 @@ def _restore(server, source, password, deadline):
             ["mariadb", "--no-defaults", "--init-command=SET SESSION sql_log_bin = 0"],
             deadline,
         )
-    server.all("SET GLOBAL gtid_binlog_state = %s", (state,))
+    position = server.one("SELECT @@GLOBAL.gtid_slave_pos AS position")["position"]
+    known = __utils__["gtid.mariadb_until"](state, position)
+    server.all("SET GLOBAL gtid_binlog_state = %s", (known,))
 
 
 @contextlib.contextmanager

@@ -106,6 +106,21 @@ def mariadb_behind(applied, received):
     )
 
 
+def mariadb_until(state, position):
+    """
+    Return the binary log's ``state`` of another server as it was at ``position``.
+
+    The binary log is ahead of the tables by the commits that wait for their acknowledgement.
+    """
+    reached = _domains(position)
+    capped = []
+    for origin, sequence in mariadb_positions(state).items():
+        limit = reached.get(origin.split("-")[0], 0)
+        if limit:
+            capped.append(f"{origin}-{min(sequence, limit)}")
+    return ",".join(capped)
+
+
 def _domains(text):
     domains = {}
     for origin, sequence in mariadb_positions(text).items():

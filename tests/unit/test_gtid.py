@@ -66,6 +66,14 @@ def test_mariadb_applied_reaches_received_per_domain():
     assert gtid.mariadb_behind("", "3-1-1") == "3:1"
 
 
+def test_mariadb_seed_does_not_know_commits_that_were_still_waiting():
+    """A frozen primary's binary log was one ahead of the dump; the replica refused to go on."""
+    state = "0-28-470,0-18-477,1-18-5"
+    assert gtid.mariadb_until(state, "0-18-476") == "0-28-470,0-18-476"
+    assert gtid.mariadb_until(state, "0-28-470") == "0-28-470,0-18-470"
+    assert gtid.mariadb_until(state, "") == ""
+
+
 @pytest.mark.parametrize("text", ["0-1", "0-1-x", f"{A}:1"])
 def test_text_that_is_no_mariadb_position_is_refused(text):
     with pytest.raises(ValueError):
