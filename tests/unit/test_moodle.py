@@ -72,6 +72,8 @@ def test_no_password_reaches_the_command_line(moodle, tmp_path, monkeypatch):
     script = tmp_path / "current/admin/cli/install_database.php"
     script.parent.mkdir(parents=True)
     script.touch()
+    purge = script.with_name("purge_caches.php")
+    purge.touch()
 
     def run(argv, **kwargs):
         calls.append((argv, kwargs))
@@ -85,6 +87,7 @@ def test_no_password_reaches_the_command_line(moodle, tmp_path, monkeypatch):
     assert f"--adminpass={NASTY}" in json.loads(kwargs["input"])
     assert json.loads(kwargs["input"])[0] == str(script)
     assert kwargs["user"] == "www-data" and "it's" not in json.dumps(kwargs["env"])
+    assert json.loads(calls[2][1]["input"]) == [str(purge)]  # else Moodle 4.4 shows no page
 
 
 def test_a_failing_script_is_named_with_its_error_and_without_the_password(moodle, tmp_path):
