@@ -88,8 +88,10 @@ def files(cluster, secrets, name):
         return made
     config = topology.dump(topology.master_config(cluster, name))
     made["/etc/salt/master.d/cluster.conf"] = (0o644, config)
-    made["/etc/salt/pki/master/master.pem"] = (0o400, keys["master"]["private"])
-    made["/etc/salt/pki/master/master.pub"] = (0o644, keys["master"]["public"])
+    # Named after the master's id, or its first start would rename the pair and leave links behind.
+    made[f"/etc/salt/pki/master/{name}.pem"] = (0o400, keys["master"]["private"])
+    for public in (name, "master"):  # Salt's own tools look for master.pub
+        made[f"/etc/salt/pki/master/{public}.pub"] = (0o644, keys["master"]["public"])
     for vm in cluster["vms"]:
         path = f"/etc/salt/pki/master/minions/{vm}"
         made[path] = (0o644, keys["minions"][vm]["public"])

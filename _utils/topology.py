@@ -232,7 +232,7 @@ def minion_config(cluster, name):
 
 def master_config(cluster, name=None):
     """Return the content of master.d/cluster.conf, bound to the internal address of ``name``."""
-    config = {"interface": internal(cluster, name)} if name else {}
+    config = {"id": f"{name}_master", "interface": internal(cluster, name)} if name else {}
     return config | {
         "worker_threads": 2,  # a third costs 30 to 70 MB on a balancer of 500 MB
         "timeout": 2,

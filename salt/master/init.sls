@@ -17,12 +17,15 @@ master-unit-managed:
 master-keys-managed:
   file.managed:
     - names:
-      - /etc/salt/pki/master/master.pem:
+      # Named after the master's id, or its first start would rename the pair and leave links behind.
+      - /etc/salt/pki/master/{{ grains.id }}.pem:
         - contents_pillar: secrets:salt:master:private
         - mode: '0400'
-      - /etc/salt/pki/master/master.pub:
+{%- for public in (grains.id, 'master') %}
+      - /etc/salt/pki/master/{{ public }}.pub:
         - contents_pillar: secrets:salt:master:public
         - mode: '0644'
+{%- endfor %}
     - makedirs: True
     - show_changes: False
 
