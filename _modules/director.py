@@ -6,7 +6,7 @@ where the public address is. The IPVS table is on both balancers all the time an
 what moves; nor is any data, so a standby is ready as soon as it runs.
 """
 
-from salt.exceptions import CommandExecutionError
+from salt.exceptions import CommandExecutionError, SaltInvocationError
 
 RESOURCE = "director"
 
@@ -25,19 +25,31 @@ def activate(epoch, deadline, mirrored=False):
     Hold both addresses and the default route, and announce them; safe to repeat.
 
     epoch: the record's epoch; deadline: unix seconds after which nothing may be done any more;
-    mirrored: accepted as every resource does, without meaning here. Raises CommandExecutionError,
-    with neither address left, if the claim is refused or anything fails.
+    mirrored: accepted as every resource does, without meaning here. Raises CommandExecutionError:
+    having changed nothing if the claim is refused, with neither address left if anything fails.
 
     CLI Example::
 
         salt lb1 director.activate 3 1767225600
     """
     __salt__["claim.take"](RESOURCE, epoch, deadline)
-    # A balancer without its table would take the site's traffic and answer none of it.
-    __salt__["ipvs.restore"]()
-    gateway = _cluster()["networks"]["public"].get("gateway")
-    __salt__["address.present_all"](_addresses(), gateway=gateway)
+    try:
+        # A balancer without its table would take the site's traffic and answer none of it.
+        __salt__["ipvs.restore"]()
+        gateway = _cluster()["networks"]["public"].get("gateway")
+        __salt__["address.present_all"](_addresses(), gateway=gateway)
+    except (CommandExecutionError, SaltInvocationError) as error:
+        _back_out(error)
+        raise
     return status()
+
+
+def _back_out(why):
+    """Give up both addresses; an error on the way must not hide why that was necessary."""
+    try:
+        __salt__["address.absent_all"](_addresses())
+    except CommandExecutionError as error:
+        raise CommandExecutionError(f"{why}; and an address is still held: {error}") from error
 
 
 def deactivate(epoch, deadline):

@@ -88,6 +88,30 @@ def test_refused_or_tableless_balancer_takes_no_address(director, balancer, brok
     assert balancer.held == []
 
 
+@pytest.mark.parametrize("broken", ["restore", "present"])
+def test_a_holder_whose_repeated_activation_fails_gives_both_up(director, balancer, broken):
+    director.activate(4, 1000)
+    balancer.broken[broken] = "no"
+    with pytest.raises(CommandExecutionError, match="no"):
+        director.activate(4, 1000)
+    assert balancer.held == []
+
+
+def test_a_refused_claim_leaves_the_holder_of_a_newer_epoch_alone(director, balancer):
+    director.activate(4, 1000)
+    balancer.broken["claim"] = "epoch 3 is over"
+    with pytest.raises(CommandExecutionError, match="epoch 3 is over"):
+        director.activate(3, 1000)
+    assert balancer.held == [PUBLIC, GATEWAY]
+
+
+def test_an_address_that_cannot_be_given_up_is_told_with_the_cause(director, balancer):
+    director.activate(4, 1000)
+    balancer.broken.update(restore="no table", absent="RTNETLINK answers: busy")
+    with pytest.raises(CommandExecutionError, match="no table; and an address .* busy"):
+        director.activate(4, 1000)
+
+
 def test_deactivation_gives_up_both_and_may_be_repeated(director, balancer):
     director.activate(4, 1000)
     assert director.deactivate(5, 1000)["active"] is False
