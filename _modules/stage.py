@@ -6,12 +6,12 @@ files is read once: afterwards a stamp tells that the source is still the one th
 """
 
 import hashlib
+import http.client
 import json
 import os
 import shutil
 import subprocess
 import tempfile
-import urllib.error
 import urllib.request
 import zipfile
 from pathlib import Path
@@ -239,7 +239,7 @@ def _obtain(location, target):
     try:
         with urllib.request.urlopen(location, timeout=60) as stream, target.open("wb") as file:
             shutil.copyfileobj(stream, file, 1 << 20)
-    except (urllib.error.URLError, OSError) as error:
+    except (OSError, http.client.HTTPException, ValueError) as error:  # URLError is an OSError
         raise CommandExecutionError(f"cannot download {location}: {error}") from error
     return target
 

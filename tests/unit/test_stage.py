@@ -2,7 +2,9 @@
 
 import hashlib
 import os
+import socket
 import subprocess
+import threading
 import zipfile
 
 import pytest
@@ -170,3 +172,38 @@ def test_state_changes_nothing_the_second_time_and_nothing_in_test_mode(stage, t
 def test_state_fails_with_the_reason_and_without_changes(stage, tmp_path):
     ret = present(stage, {"directory": "/nowhere"}, str(tmp_path))
     assert ret["result"] is False and ret["changes"] == {} and "/nowhere" in ret["comment"]
+
+
+@pytest.fixture
+def answering():
+    """Serve one connection with fixed bytes, by a real socket; return its URL."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def start(answer):
+            def serve():
+                connection, _ = server.accept()
+                with connection:
+                    connection.recv(4096)
+                    connection.sendall(answer)
+
+            threading.Thread(target=serve, daemon=True).start()
+            return f"http://127.0.0.1:{server.getsockname()[1]}/moodle.tgz"
+
+        yield start
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nmoo", b"\x16\x03\x01 no HTTP\r\n"],
+    ids=["cut", "no HTTP"],
+)
+def test_a_download_that_breaks_off_is_an_error_with_the_url(stage, answering, answer, tmp_path):
+    url = answering(answer)
+    with pytest.raises(CommandExecutionError, match=f"cannot download {url}"):
+        stage._obtain(url, tmp_path / "archive")
+
+
+@pytest.mark.parametrize("url", ["http://mirror:port/m.tgz", "nonsense://mirror/m.tgz", "://m"])
+def test_an_address_that_is_no_url_is_an_error_with_the_url(stage, url, tmp_path):
+    with pytest.raises(CommandExecutionError, match=f"cannot download {url}"):
+        stage._obtain(url, tmp_path / "archive")
