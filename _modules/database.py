@@ -44,7 +44,8 @@ def status():
 
     ``active``: writable and holding the address. ``mirror``: is the other side in step now (on the
     primary: a replica acknowledges; on a replica: it receives in semi-synchronous mode). ``blank``:
-    this server never held data. Each is None while the server does not answer; ``reason`` says why.
+    this server never held data. Each is None while the server does not answer; ``reason`` says why,
+    and names a seeding that is not complete.
 
     CLI Example:
 
@@ -60,7 +61,7 @@ def status():
         return {**answer, "reason": str(error)}
     active = server["writable"] and answer["address"]
     answer.update(active=active, mirror=_in_step(server), blank=server["blank"], server=server)
-    return answer
+    return {**answer, "reason": server["seeding"]}
 
 
 def _holds_address():

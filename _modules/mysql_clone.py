@@ -36,9 +36,10 @@ def seed(source, deadline, discard=False):
     """
     Replace what the local server holds by a copy of the server at address ``source``.
 
-    Only a blank server is seeded; ``discard=True`` gives up the data of another, for good, and is
-    meant for one whose errant transactions have been saved. The server stays read-only and follows
-    nobody yet. Raises CommandExecutionError on a writable server and when copying fails.
+    Only a server that is blank, or whose last copy was cut short, is seeded; ``discard=True`` gives
+    up the data of another, for good, and is meant for one whose errant transactions have been
+    saved. The server stays read-only and follows nobody yet. Raises CommandExecutionError on a
+    writable server and when copying fails.
 
     CLI Example:
 
@@ -47,7 +48,7 @@ def seed(source, deadline, discard=False):
         salt db2 mysql_clone.seed 192.168.10.18 "$(($(date +%s) + 600))"
     """
     now = __salt__["mysql_replication.status"]()
-    if now["writable"] or not (now["blank"] or discard):
+    if now["writable"] or not (now["blank"] or now["seeding"] or discard):
         raise CommandExecutionError("only a blank, read-only server is seeded without discard=True")
     password = __utils__["sqlserver.replication_password"](__pillar__["secrets"])
     with __utils__["sqlserver.remote"](source, USER, password, deadline) as donor:
@@ -57,6 +58,7 @@ def seed(source, deadline, discard=False):
         if now["engine"] == "mysql":
             _clone(server, source, password)
         else:
+            __utils__["seeding.begin"](source)
             _restore(server, source, password, deadline)
     for _ in __utils__["sqlserver.attempts"](deadline, f"what {source} holds has arrived"):
         with contextlib.suppress(CommandExecutionError):  # the server restarts
@@ -64,6 +66,8 @@ def seed(source, deadline, discard=False):
                 break
     if now["engine"] == "mysql":
         _tidy()
+    else:
+        __utils__["seeding.end"]()
 
 
 def _arrived(engine, source, wanted, deadline):

@@ -56,7 +56,8 @@ def status():
     Return what the local server is: engine, version, writable, executed, blank, replica, semi_sync.
 
     ``replica`` is None on a server that follows nobody. ``blank``: it never executed a transaction
-    and holds no schema of its own. Raises CommandExecutionError if the server does not answer.
+    and holds no schema of its own. ``seeding``: a sentence while its data is an incomplete copy,
+    None otherwise. Raises CommandExecutionError if the server does not answer.
 
     CLI Example:
 
@@ -88,6 +89,7 @@ def _status(server):
         "executed": executed["executed"].replace("\n", ""),
         "purged": executed["purged"].replace("\n", ""),
         "blank": not executed["executed"] and not replica and not schemas - OWN_SCHEMAS,
+        "seeding": __utils__["seeding.unfinished"](),
         "replica": replica,
         "semi_sync": __utils__["replication.semi_sync"](server.dialect, variables, counters),
     }
@@ -237,8 +239,9 @@ def follow(source, deadline):
     """
     Make this server a read-only replica of the one at address ``source``, and wait until it is.
 
-    A blank server is seeded first if the source no longer has all it ever wrote in its binary logs.
-    Raises CommandExecutionError on a writable server, or naming the errant transactions.
+    A blank server is seeded first if the source no longer has all it ever wrote in its binary logs,
+    and so is one whose seeding was cut short. Raises CommandExecutionError on a writable server, or
+    naming the errant transactions.
 
     CLI Example:
 
@@ -251,8 +254,9 @@ def follow(source, deadline):
         if now["writable"]:
             raise CommandExecutionError("this server is writable; it must be passive to follow")
         with _remote(source, deadline) as other:
-            found = _ahead(server, other)
-            incomplete = now["blank"] and not _complete(other)
+            # An incomplete copy is replaced, whatever transactions it claims to have.
+            found = not now["seeding"] and _ahead(server, other)
+            incomplete = now["seeding"] or (now["blank"] and not _complete(other))
         if found:
             raise CommandExecutionError(
                 f"errant transactions that {source} does not have: {found}; save and re-seed"
@@ -312,8 +316,9 @@ def promote(deadline):
     Stop following: receive nothing more, apply all that was received, forget the source.
 
     The server stays read-only. Nothing happens on a server that follows nobody. Raises
-    CommandExecutionError if not all can be applied before the deadline, and if this server was
-    restarted and has not reached its source since: what it had acknowledged before may be lost.
+    CommandExecutionError if not all can be applied before the deadline, on an incomplete copy, and
+    if this server was restarted and has not reached its source since: what it had acknowledged
+    before may be lost.
 
     CLI Example:
 
@@ -322,8 +327,10 @@ def promote(deadline):
         salt db2 mysql_replication.promote "$(($(date +%s) + 10))"
     """
     with _local(deadline) as server:
-        replica = _status(server)["replica"]
-        if replica:
+        now = _status(server)
+        if now["seeding"]:
+            raise CommandExecutionError(now["seeding"])
+        if replica := now["replica"]:
             if not replica["heard"]:
                 raise CommandExecutionError(
                     f"restarted, and not in touch with {replica['source']} since: acknowledged "

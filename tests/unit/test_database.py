@@ -150,6 +150,11 @@ def test_status_tells_whether_the_other_side_is_in_step(engine):
     assert (alone["active"], alone["mirror"]) == (False, False)
 
 
+def test_status_names_an_incomplete_copy():
+    cluster = Cluster({**server_status("mariadb", "replica"), "seeding": "a copy was begun"})
+    assert cluster.module().status()["reason"] == "a copy was begun"
+
+
 def test_writable_server_without_the_address_is_not_active():
     assert Cluster(server_status(), held=False).module().status()["active"] is False
 

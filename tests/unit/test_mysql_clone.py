@@ -1,11 +1,85 @@
-"""Seeding a replica: the option file that carries the password to the tools."""
+"""Seeding a replica: the password's option file, and what a copy that was cut short leaves."""
 
 import stat
+import time
 from pathlib import Path
 
 import pytest
+from salt.exceptions import CommandExecutionError
 
 from tests.loading import load
+from tests.unit.replayed_server import ReplayedServer, utils_with
+
+PASSIVE = {"engine": "mariadb", "writable": False, "blank": True, "executed": "", "seeding": None}
+
+
+@pytest.fixture
+def seeding(tmp_path):
+    note = load("_utils/seeding.py")
+    note.PATH = str(tmp_path / "cluster/database.seeding")
+    return note
+
+
+def clone_with(note, **status):
+    """Return the module on a replica with this status; loading the tables changes nothing."""
+    server = ReplayedServer("mariadb", "replica")
+    server.answers["SELECT @@GLOBAL.gtid_slave_pos AS position"] = [{"position": "0-1-5"}]
+    donor = ReplayedServer("mariadb", "primary")
+    donor.answers["SELECT @@GLOBAL.gtid_binlog_state AS state"] = [{"state": "0-1-5"}]
+    executed = donor.one(donor.dialect["executed"])["executed"]
+    utils = utils_with(server, donor)
+    for name in ("begin", "end", "unfinished"):
+        utils[f"seeding.{name}"] = getattr(note, name)
+    clone = load(
+        "_modules/mysql_clone.py",
+        salt={
+            "mysql_replication.status": lambda: {**PASSIVE, "executed": executed, **status},
+            "mysql_replication.errant": lambda source, deadline: "",
+        },
+        pillar={"secrets": {"database": {"replication": "secret"}}},
+        utils=utils,
+    )
+    make = clone.tempfile.mkstemp
+    clone.tempfile = type("Tempfile", (), {"mkstemp": lambda prefix, dir: make(prefix)})
+    clone._pipe = lambda producer, consumer, deadline: None
+    return server, clone
+
+
+def test_copy_is_noted_on_the_disk_before_the_load_and_until_it_is_complete(seeding):
+    _, clone = clone_with(seeding)
+    seen = []
+    clone._pipe = lambda *arguments: seen.append(seeding.unfinished())
+    clone.seed("192.168.10.18", time.time() + 5)
+    assert "192.168.10.18" in seen[0]
+    assert seeding.unfinished() is None
+
+
+def test_copy_that_was_cut_short_stays_noted_and_may_be_begun_again(seeding):
+    _, clone = clone_with(seeding)
+
+    def cut(*arguments):
+        raise CommandExecutionError("not before the deadline")
+
+    clone._pipe = cut
+    with pytest.raises(CommandExecutionError, match="deadline"):
+        clone.seed("192.168.10.18", time.time() + 5)
+    server, clone = clone_with(seeding, blank=False, seeding=seeding.unfinished())
+    clone.seed("192.168.10.18", time.time() + 5)
+    assert "RESET MASTER" in server.told
+    assert seeding.unfinished() is None
+
+
+def test_server_with_data_of_its_own_is_not_seeded(seeding):
+    server, clone = clone_with(seeding, blank=False)
+    with pytest.raises(CommandExecutionError, match="discard"):
+        clone.seed("192.168.10.18", time.time() + 5)
+    assert server.told == []
+
+
+def test_note_that_cannot_be_read_is_not_taken_for_absent(seeding):
+    Path(seeding.PATH).mkdir(parents=True)
+    with pytest.raises(CommandExecutionError, match="cannot read"):
+        seeding.unfinished()
 
 
 @pytest.mark.parametrize(

@@ -160,6 +160,35 @@ def test_blank_replica_is_seeded_when_the_source_has_purged_its_first_logs():
     assert seeded == ["192.168.10.18"]
 
 
+def incomplete_copy():
+    """A server whose load was cut short: it has a position, and nothing that its source has not."""
+    server = ReplayedServer("mariadb", "replica", **NO_ROW)
+    loaded = module(server, ReplayedServer("mariadb", "primary"))
+    loaded.__utils__["seeding.unfinished"] = lambda: "a copy was begun"
+    return server, loaded
+
+
+def test_incomplete_copy_is_seeded_again_and_not_followed_on():
+    server, loaded = incomplete_copy()
+    assert loaded.status()["blank"] is False
+    seeded = []
+
+    def seed(source, deadline):
+        seeded.append((source, list(server.told)))
+        server.answers.update(ReplayedServer("mariadb", "replica").answers)
+
+    loaded.__salt__["mysql_clone.seed"] = seed
+    loaded.follow("192.168.10.18", soon())
+    assert seeded == [("192.168.10.18", [])]
+
+
+def test_incomplete_copy_is_not_promoted():
+    server, loaded = incomplete_copy()
+    with pytest.raises(CommandExecutionError, match="a copy was begun"):
+        loaded.promote(soon())
+    assert server.told == []
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 def test_commit_without_acknowledgement_is_no_evidence(engine):
     server = ReplayedServer(engine, "primary")  # its counters stand still
