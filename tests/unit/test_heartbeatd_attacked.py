@@ -78,9 +78,8 @@ def test_replayed_packets_do_not_bring_a_dead_peer_back(net):
     wait_until(lambda: a.state("b") == "up", 3)
     with attacker(net, 100, *recorded):
         time.sleep(1)
-    counters = wait_until(lambda: a.view()["counters"]["unproven"] and a.view()["counters"], 2)
-    assert counters["unproven"] > 5
-    assert a.state("c") == "unknown"
+    wait_until(lambda: a.view()["counters"]["unproven"] > 5, 2, "replays are counted")
+    assert a.state("c") in ("unknown", "dead")
     wait_until(lambda: a.state("c") == "dead", 4)
 
 
