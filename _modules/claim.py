@@ -59,6 +59,21 @@ def mirroring(resource, epoch, deadline, revision):
     _judge_and_store(resource, epoch, deadline, mirror=revision)
 
 
+def in_time(resource, deadline):
+    """
+    Raise CommandExecutionError if ``deadline`` (Unix seconds) is over, for what takes no epoch.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-call claim.in_time database "$(($(date +%s) + 20))"
+    """
+    _judge_deadline(deadline)
+    if late := _late(time.time() - deadline):
+        raise CommandExecutionError(f"{resource}: refused, {late}")
+
+
 @contextlib.contextmanager
 def role(resource, deadline):
     """
@@ -149,8 +164,8 @@ def _judge(note, epoch, late, alone=None, mirror=None):
 
     late: seconds since the deadline, negative before it; alone, mirror: revisions or None.
     """
-    if late > 0:
-        return note, f"the command's deadline was over {late:.1f} s ago"
+    if why := _late(late):
+        return note, why
     if epoch < note["epoch"]:
         return note, f"epoch {epoch} is over; epoch {note['epoch']} was seen here"
     if alone is not None and alone <= note["mirroring"]:
@@ -162,13 +177,21 @@ def _judge(note, epoch, late, alone=None, mirror=None):
     return {**note, "epoch": epoch, "mirroring": begun}, None
 
 
+def _late(seconds):
+    return f"the command's deadline was over {seconds:.1f} s ago" if seconds > 0 else None
+
+
 def _arguments(epoch, deadline, revision=None):
     if type(epoch) is not int or epoch < 1:
         raise SaltInvocationError(f"epoch must be an integer from 1, not {epoch!r}")
-    if type(deadline) not in (int, float):
-        raise SaltInvocationError(f"deadline must be Unix seconds, not {deadline!r}")
+    _judge_deadline(deadline)
     if revision is not None and (type(revision) is not int or revision < 1):
         raise SaltInvocationError(f"a revision is an integer from 1, not {revision!r}")
+
+
+def _judge_deadline(deadline):
+    if type(deadline) not in (int, float):
+        raise SaltInvocationError(f"deadline must be Unix seconds, not {deadline!r}")
 
 
 def _path(resource):

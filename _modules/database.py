@@ -141,8 +141,8 @@ def follow(source_vm, deadline):
     """
     Make this VM's server a replica of the one on ``source_vm`` and wait until it receives.
 
-    Raises CommandExecutionError on an active VM, and naming the transactions if this server has
-    some that the source has not.
+    Raises CommandExecutionError on an active VM, after the deadline, and naming the transactions if
+    this server has some that the source has not.
 
     CLI Example:
 
@@ -152,6 +152,7 @@ def follow(source_vm, deadline):
     """
     if source_vm not in _others():
         raise SaltInvocationError(f"{source_vm!r} is no other database VM of the pillar")
+    __salt__["claim.in_time"](RESOURCE, deadline)
     __salt__["mysql_replication.follow"](_address(source_vm), deadline)
     return status()
 

@@ -39,7 +39,7 @@ def seed(source, deadline, discard=False):
     Only a server that is blank, or whose last copy was cut short, is seeded; ``discard=True`` gives
     up the data of another, for good, and is meant for one whose errant transactions have been
     saved. The server stays read-only and follows nobody yet. Raises CommandExecutionError on a
-    writable server and when copying fails.
+    writable server, when copying fails, and without doing anything after the deadline.
 
     CLI Example:
 
@@ -47,6 +47,7 @@ def seed(source, deadline, discard=False):
 
         salt db2 mysql_clone.seed 192.168.10.18 "$(($(date +%s) + 600))"
     """
+    __salt__["claim.in_time"]("database", deadline)
     now = __salt__["mysql_replication.status"]()
     if now["writable"] or not (now["blank"] or now["seeding"] or discard):
         raise CommandExecutionError("only a blank, read-only server is seeded without discard=True")

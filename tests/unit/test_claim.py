@@ -153,6 +153,14 @@ def test_a_revision_is_a_whole_number(claim, revision):
         claim.take("files", 3, soon(), alone=revision)
 
 
+def test_late_command_without_an_epoch_is_refused(claim):
+    claim.in_time("database", soon())
+    with pytest.raises(CommandExecutionError, match=r"^database: refused, .*deadline was over 60"):
+        claim.in_time("database", time.time() - 60)
+    with pytest.raises(SaltInvocationError):
+        claim.in_time("database", "tomorrow")
+
+
 def test_one_command_of_a_resource_is_at_work_at_a_time(claim):
     with claim.role("files", soon()):
         claim.take("files", 3, soon())

@@ -43,6 +43,7 @@ class Cluster:
         )
         salt = {name: self._noting(name) for name in names}
         salt["claim.seen"] = lambda resource: 3
+        salt["claim.in_time"] = load("_modules/claim.py").in_time
         salt["address.list"] = lambda: [FLOATING] if self.held else []
         salt["mysql_replication.epoch"] = lambda: self.epoch
         salt["mysql_replication.status"] = self._status
@@ -192,6 +193,16 @@ def test_replica_mirrors_nothing():
 def test_only_another_database_vm_is_followed(source):
     with pytest.raises(SaltInvocationError, match=source):
         Cluster(server_status()).module().follow(source, DEADLINE)
+
+
+def test_late_command_to_follow_is_refused():
+    """Delivered to a paused VM minutes late, it made a follower of whatever had come since."""
+    cluster = Cluster(server_status("mysql", "replica"))
+    with pytest.raises(CommandExecutionError, match="database: refused.*deadline was over"):
+        cluster.module().follow("db2", time.time() - 1)
+    assert cluster.calls == []
+    cluster.module().follow("db2", DEADLINE)
+    assert cluster.calls == ["mysql_replication.follow"]
 
 
 def test_activation_that_fails_in_any_way_leaves_the_vm_passive():

@@ -35,6 +35,7 @@ def clone_with(note, **status):
         salt={
             "mysql_replication.status": lambda: {**PASSIVE, "executed": executed, **status},
             "mysql_replication.errant": lambda source, deadline: "",
+            "claim.in_time": load("_modules/claim.py").in_time,
         },
         pillar={"secrets": {"database": {"replication": "secret"}}},
         utils=utils,
@@ -74,6 +75,13 @@ def test_server_with_data_of_its_own_is_not_seeded(seeding):
     with pytest.raises(CommandExecutionError, match="discard"):
         clone.seed("192.168.10.18", time.time() + 5)
     assert server.told == []
+
+
+def test_late_seeding_is_refused_before_anything_is_lost(seeding):
+    server, clone = clone_with(seeding)
+    with pytest.raises(CommandExecutionError, match="database: refused.*deadline was over"):
+        clone.seed("192.168.10.18", time.time() - 1)
+    assert server.told == [] and seeding.unfinished() is None
 
 
 def test_note_that_cannot_be_read_is_not_taken_for_absent(seeding):
