@@ -76,19 +76,20 @@ def _in_step(server):
     return counted["enabled"] and counted["operational"] and counted["replicas"] > 0
 
 
-def activate(epoch, deadline, mirrored=False):
+def activate(epoch, deadline, mirrored):
     """
     Make this VM the writable primary, then take the address; return ``status``.
 
-    With ``mirrored`` every commit waits for a replica, without it this VM serves alone. A replica
-    applies all it received first. An epoch older than the replicated data is refused. On failure
-    the VM is passive again and CommandExecutionError is raised.
+    With ``mirrored`` True every commit waits for a replica, with False this VM serves alone: what
+    the record says, and nothing else, so there is no default. A replica applies all it received
+    first. An epoch older than the replicated data is refused. On failure the VM is passive again
+    and CommandExecutionError is raised.
 
     CLI Example:
 
     .. code-block:: bash
 
-        salt db2 database.activate 4 "$(($(date +%s) + 10))" mirrored=False
+        salt db2 database.activate 4 "$(($(date +%s) + 10))" mirrored=True
     """
     __salt__["claim.take"](RESOURCE, epoch, deadline)
     mirrored_at = __salt__["mysql_replication.epoch"]()

@@ -79,7 +79,7 @@ class Cluster:
 
 def test_activation_takes_the_address_last():
     cluster = Cluster(server_status())
-    assert cluster.module().activate(3, DEADLINE)["active"] is True
+    assert cluster.module().activate(3, DEADLINE, mirrored=False)["active"] is True
     assert cluster.calls == [
         "claim.take",
         "mysql_replication.promote",
@@ -98,12 +98,21 @@ def test_mirrored_activation_switches_semi_sync_on_before_the_first_write():
     assert on < cluster.calls.index("mysql_server.writable True")
 
 
+def test_activation_has_to_be_told_whether_the_record_says_mirrored():
+    """Left out, it once meant to serve alone, which only the record permits."""
+    cluster = Cluster(server_status())
+    with pytest.raises(TypeError, match="mirrored"):
+        cluster.module().activate(3, DEADLINE)
+    assert cluster.calls == []
+
+
 def test_refused_claim_changes_nothing():
     cluster = Cluster(server_status())
     cluster.failing["claim.take"] = CommandExecutionError("epoch 2 is over")
-    for act in (cluster.module().activate, cluster.module().deactivate):
+    module = cluster.module()
+    for act, extra in ((module.activate, {"mirrored": True}), (module.deactivate, {})):
         with pytest.raises(CommandExecutionError, match="over"):
-            act(2, DEADLINE)
+            act(2, DEADLINE, **extra)
     assert set(cluster.calls) == {"claim.take"}
 
 
@@ -112,7 +121,7 @@ def test_replica_refuses_an_epoch_older_than_its_data():
     cluster = Cluster(server_status())
     cluster.epoch = 4
     with pytest.raises(CommandExecutionError, match="mirrored in epoch 4"):
-        cluster.module().activate(3, DEADLINE)
+        cluster.module().activate(3, DEADLINE, mirrored=False)
     assert cluster.calls == ["claim.take"]
 
 
@@ -121,7 +130,7 @@ def test_failed_activation_leaves_the_vm_passive(step):
     cluster = Cluster(server_status())
     cluster.failing[step] = CommandExecutionError("no")
     with pytest.raises(CommandExecutionError, match="no"):
-        cluster.module().activate(3, DEADLINE)
+        cluster.module().activate(3, DEADLINE, mirrored=False)
     assert cluster.calls[-2:] == ["address.absent_all", "mysql_server.writable False"]
 
 
@@ -210,5 +219,5 @@ def test_activation_that_fails_in_any_way_leaves_the_vm_passive():
     cluster = Cluster(server_status())
     cluster.failing["address.present_all"] = SaltInvocationError("eth9 is no Ethernet interface")
     with pytest.raises(SaltInvocationError):
-        cluster.module().activate(3, DEADLINE)
+        cluster.module().activate(3, DEADLINE, mirrored=False)
     assert cluster.calls[-2:] == ["address.absent_all", "mysql_server.writable False"]
