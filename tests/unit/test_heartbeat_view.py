@@ -110,6 +110,7 @@ def test_a_dead_peer_stays_dead_over_a_stall_of_the_observer():
     two.now += 60
     two.a.judge(two.now)
     assert two.states()[0] == "dead"
+    assert view.report(two.a, two.now)["b"]["silence"] == 63
 
 
 def test_the_next_deadline_is_never_missed():
