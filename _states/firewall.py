@@ -13,8 +13,8 @@ def loaded(name, table, service):
     """
     Keep a table of a file loaded, and the service enabled that loads the file at boot.
 
-    On a kernel without nf_tables nothing is loaded and the comment says so. Watch the file to load
-    it again when it changes.
+    On a kernel without nf_tables nothing is loaded and the comment says so. A file that is not what
+    was loaded last is loaded, so a load that failed is tried again by every further run.
 
     name
         The file, like /etc/nftables.conf.
@@ -41,7 +41,8 @@ def _loaded(name, table, service, changed):
         if missing := __salt__["firewall.unavailable"]():
             return ret | {"comment": f"not loaded, this kernel has no IPv4 filter: {missing}"}
         changes = {}
-        if changed or not __salt__["firewall.loaded"](table):
+        kept = not changed and __salt__["firewall.loaded"](table)
+        if not kept or not __salt__["firewall.current"](name):
             changes["table"] = {"old": None, "new": f"{table} from {name}"}
         if not __salt__["service.enabled"](service):
             changes["service"] = {"old": "disabled", "new": "enabled"}

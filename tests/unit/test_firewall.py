@@ -4,6 +4,9 @@ import json
 import subprocess
 import sys
 
+import pytest
+from salt.exceptions import CommandExecutionError
+
 from tests.loading import ROOT, load
 
 NAMESPACE = """
@@ -11,18 +14,20 @@ import json, sys
 from tests.loading import load
 file = sys.argv[1]
 firewall = load("_modules/firewall.py")
-answers = {"unavailable": firewall.unavailable(), "before": firewall.loaded("inet cluster")}
+firewall.NOTE = file + ".note/loaded"
+answers = {"unavailable": firewall.unavailable(), "before": firewall.loaded("inet cluster"),
+           "unloaded": firewall.current(file)}
 open(file, "w").write("table inet cluster\\ndelete table inet cluster\\n"
                                          "table inet cluster {\\nchain c {\\n}\\n}\\n")
 firewall.load(file)
 firewall.load(file)
-answers["after"] = firewall.loaded("inet cluster")
+answers["after"] = firewall.loaded("inet cluster"), firewall.current(file)
 open(file, "w").write("delete table inet cluster\\ntable inet x { nonsense }\\n")
 try:
     firewall.load(file)
 except Exception as error:
     answers["error"] = type(error).__name__
-answers["still"] = firewall.loaded("inet cluster")
+answers["still"] = firewall.loaded("inet cluster"), firewall.current(file)
 print(json.dumps(answers))
 """
 
@@ -39,16 +44,55 @@ def test_file_is_loaded_whole_or_not_at_all(tmp_path):
     assert json.loads(done.stdout) == {
         "unavailable": None,
         "before": False,
-        "after": True,
+        "unloaded": False,
+        "after": [True, True],
         "error": "CommandExecutionError",
-        "still": True,
+        "still": [True, False],
     }
 
 
-def state(calls, unavailable=None, loaded=True, enabled=True, test=False):
+def refused(monkeypatch, recorded):
+    """Let nft fail with the standard error it was recorded with."""
+    firewall = load("_modules/firewall.py")
+    stderr = (ROOT / "tests/data" / recorded).read_text(encoding="utf-8")
+    monkeypatch.setattr(
+        firewall, "_run", lambda *args: subprocess.CompletedProcess(args, 1, "", stderr)
+    )
+    return firewall
+
+
+def test_kernel_without_ipv4_filter_is_told_by_its_own_error(monkeypatch):
+    firewall = refused(monkeypatch, "nftables-1.1.3/table-without-ipv4.stderr")
+    assert firewall.unavailable().endswith("Could not process rule: Operation not supported")
+
+
+def test_any_other_failure_of_nft_is_no_missing_filter(monkeypatch):
+    firewall = refused(monkeypatch, "nftables-1.0.6/table-without-privilege.stderr")
+    with pytest.raises(CommandExecutionError, match="cluster_probe': .*Operation not permitted"):
+        firewall.unavailable()
+
+
+def test_nft_that_fails_fails_the_state():
+    def fail():
+        raise CommandExecutionError("Operation not permitted")
+
+    module = state([])
+    module.__salt__["firewall.unavailable"] = fail
+    ret = module.loaded(*ARGS)
+    assert ret["result"] is False and ret["comment"] == "Operation not permitted"
+
+
+def test_a_file_whose_load_failed_is_loaded_by_the_next_run():
+    calls = []
+    ret = state(calls, current=False).loaded(*ARGS)
+    assert ret["changes"] and calls == ["/etc/nftables.conf"]
+
+
+def state(calls, unavailable=None, loaded=True, enabled=True, test=False, current=True):
     salt = {
         "firewall.unavailable": lambda: unavailable,
         "firewall.loaded": lambda table: loaded,
+        "firewall.current": lambda path: current,
         "firewall.load": calls.append,
         "service.enabled": lambda name: enabled,
         "service.enable": lambda name: calls.append(name) or True,
