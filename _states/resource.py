@@ -27,7 +27,11 @@ def founded(name, deadline=300):
     blank standby of the database: follow the holder. Everywhere else nothing.
     """
     ret = {"name": name, "changes": {}, "result": True, "comment": ""}
-    if __salt__["claim.settled"](name):
+    try:
+        settled = __salt__["claim.settled"](name)
+    except CommandExecutionError as error:
+        return ret | {"result": False, "comment": str(error)}
+    if settled:
         ret["comment"] = "founded before; a state never changes who serves"
         return ret
     run = _Run(name, deadline)

@@ -328,3 +328,13 @@ def test_a_test_run_never_acts(resource, tmp_path):
     assert arbiter.records == {}
     arbiter.reachable = False
     assert founder.run(test=True)["result"] is None
+
+
+@pytest.mark.parametrize("test", [False, True])
+def test_an_unreadable_note_is_told_and_nothing_is_done(resource, test, tmp_path):
+    arbiter, founder, _ = pair_of(resource, tmp_path)
+    founder.disks.mkdir()
+    (founder.disks / f"{resource}.json").write_text("{torn")
+    ret = founder.run(test=test)
+    assert (ret["result"], ret["changes"], arbiter.records) == (False, {}, {})
+    assert ret["comment"].startswith("cannot read the claim in")
