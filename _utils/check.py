@@ -14,10 +14,8 @@ ROLES = {"balancer": 2, "web": 2, "file": 2, "database": 2}
 EXACTLY = ("file", "database")
 # What a VM of the role needs with an idle service; below it comes the OOM killer.
 MEMORY_MB = {"balancer": 384, "web": 256, "file": 192, "database": 384, "witness": 160}
-TCP_PORTS = {
-    "balancer": {22: "ssh", 873: "rsync", 2379: "etcd", 2380: "etcd", 4505: "Salt", 4506: "Salt"},
-    "file": {22: "ssh", 111: "rpcbind", 2049: "NFS"},
-}
+FILE_PORTS = {22: "ssh", 111: "rpcbind", 2049: "NFS"}
+SITE_PORTS = {"http": 80, "https": 443}  # salt/web/files/moodle.conf
 UDP_PORTS = {53: "DNS", 68: "DHCP", 111: "rpcbind", 123: "NTP", 323: "chrony", 8848: "IPVS sync"}
 RESERVED_NAMES = ("localhost", "gateway", "files", "database")
 RESERVED_USERS = ("root", "mysql", "mariadb", "replication", "debian_sys_maint")
@@ -194,16 +192,16 @@ def _majority(path, members, vms):
 
 def _ports(cluster):
     for index, port in enumerate(cluster.get("balancer", {}).get("ports", [])):
-        if port in TCP_PORTS["balancer"]:
+        if port and port not in SITE_PORTS.values():
             yield (
                 f"cluster.balancer.ports.{index}",
-                f"{port} is {TCP_PORTS['balancer'][port]}'s on the balancers; give another",
+                f"{port} is not served by the web VMs; give 80 for http, 443 for https",
             )
     port = cluster.get("files", {}).get("port")
-    if port in TCP_PORTS["file"]:
+    if port in FILE_PORTS:
         yield (
             "cluster.files.port",
-            f"{port} is {TCP_PORTS['file'][port]}'s on the file VMs; give another, like 7788",
+            f"{port} is {FILE_PORTS[port]}'s on the file VMs; give another, like 7788",
         )
     port = cluster.get("heartbeat", {}).get("port")
     if port in UDP_PORTS:
@@ -233,11 +231,15 @@ def _url(cluster):
             yield path, f"{host} is not cluster.addresses.public; write {public} or a name for it"
     elif not all(label and label.strip("-") == label for label in host.split(".")):
         yield path, f"{host!r} is no host name; write a name for {public}"
-    port = port or (443 if url.startswith("https:") else 80)
-    ports = cluster.get("balancer", {}).get("ports", [])
-    if ports and port not in ports:
+    scheme, ports = urlsplit(url).scheme, cluster.get("balancer", {}).get("ports", [])
+    own = SITE_PORTS[scheme]
+    if port not in (None, own):
+        yield path, f"the web VMs serve {scheme} on port {own}, not {port}; write no port"
+    elif ports and own not in ports:
         listed = ", ".join(str(one) for one in ports)
-        yield path, f"port {port} is not served; cluster.balancer.ports are {listed}"
+        yield path, f"port {own} is not served; cluster.balancer.ports are {listed}"
+    elif scheme == "http" and SITE_PORTS["https"] in ports:
+        yield path, "is http, so nothing answers on port 443 of cluster.balancer.ports; write https"
 
 
 def _is_ip(host):

@@ -6,6 +6,7 @@ Pure but for ``cryptography``, which reads certificates. No message ever holds a
 
 import datetime
 import re
+from urllib.parse import urlsplit
 
 PASSWORDS = (("database", "moodle"), ("database", "replication"), ("moodle", "admin"),
              ("drbd", "shared"))  # fmt: skip
@@ -34,6 +35,8 @@ def share(secrets, cluster, name):
     }
     for group, keys in passwords.get(role, {}).items():
         seen[group] = {key: secrets[group][key] for key in keys}
+    if role == "web" and site(cluster):
+        seen["web"] = {"tls": dict(secrets["web"]["tls"])}
     if role == "balancer":
         pairs = {vm: secrets["salt"]["minions"][vm] for vm in cluster["vms"]}
         seen["salt"] = {
@@ -55,6 +58,16 @@ def identities(cluster, name):
     }
 
 
+def site(cluster):
+    """Return what the site's certificate must hold, as ``identities``; None without https."""
+    url = urlsplit(cluster.get("moodle", {}).get("url") or "")
+    if url.scheme != "https":
+        return None
+    host = (url.hostname or "").rstrip(".")
+    is_address = re.fullmatch(r"[0-9.]+", host)
+    return {"names": [] if is_address else [host], "addresses": [host] if is_address else []}
+
+
 def errors(secrets, cluster, now=None):
     """
     Return ``[{"path", "message"}]`` for secrets that ``schema.validate`` has been over.
@@ -64,6 +77,7 @@ def errors(secrets, cluster, now=None):
     now = now or datetime.datetime.now(datetime.UTC)
     found = [*_passwords(secrets), *_per_vm(secrets, cluster), *_same(secrets)]
     found += _certificates(secrets, cluster, now)
+    found += _site_certificate(secrets, cluster, now)
     return [{"path": f"secrets.{path}", "message": message} for path, message in found]
 
 
@@ -125,6 +139,28 @@ def _certificates(secrets, cluster, now):
             yield from _uncovered(x509, certificate, cluster, name)
 
 
+def _site_certificate(secrets, cluster, now):
+    from cryptography import x509
+
+    wanted, pair = site(cluster), secrets.get("web", {}).get("tls")
+    if wanted is None:
+        return
+    if pair is None:
+        yield "web.tls", "is missing; run bin/secrets, it makes one to begin with, or give your own"
+        return
+    if set(pair) != {"certificate", "key"}:
+        return  # said by the schema
+    again = "give another, or delete web.tls and run bin/secrets"
+    certificate = _certificate(x509, pair["certificate"])
+    if certificate is None:
+        yield "web.tls.certificate", f"is not a readable certificate; {again}"
+        return
+    for message in _judge(certificate, pair["key"], None, now, again):
+        yield "web.tls", message
+    for one in _missing(x509, certificate, wanted):
+        yield "web.tls", f"the certificate does not hold {one} of cluster.moodle.url; {again}"
+
+
 def _certificate(x509, pem):
     try:
         return x509.load_pem_x509_certificate((pem or "").encode())
@@ -132,11 +168,10 @@ def _certificate(x509, pem):
         return None
 
 
-def _judge(certificate, key, authority, now):
+def _judge(certificate, key, authority, now, again="delete it and run bin/secrets"):
     from cryptography.exceptions import InvalidSignature
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-    again = "delete it and run bin/secrets"
     try:
         private = load_pem_private_key(key.encode(), None)
         if private.public_key() != certificate.public_key():
@@ -156,19 +191,26 @@ def _judge(certificate, key, authority, now):
 def _uncovered(x509, certificate, cluster, name):
     """Yield what the VM is called today and the certificate does not know."""
     try:
-        wanted = identities(cluster, name)
-        found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        missing = _missing(x509, certificate, identities(cluster, name))
     except KeyError:
         return  # said by the schema: an address or a role is missing
-    except x509.ExtensionNotFound:
-        found = []
-    names = {entry.value for entry in found if isinstance(entry, x509.DNSName)}
-    addresses = {str(entry.value) for entry in found if isinstance(entry, x509.IPAddress)}
-    missing = [one for one in wanted["names"] if one not in names]
-    missing += [one for one in wanted["addresses"] if one not in addresses]
     if missing:
         yield (
             f"certificates.{name}",
             f"the certificate does not hold {', '.join(missing)}; "
             "delete the entry and run bin/secrets",
         )
+
+
+def _missing(x509, certificate, wanted):
+    """Return the names and addresses in ``wanted`` for which the certificate is not good."""
+    try:
+        found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        found = []
+    names = {entry.value.lower() for entry in found if isinstance(entry, x509.DNSName)}
+    addresses = {str(entry.value) for entry in found if isinstance(entry, x509.IPAddress)}
+    missing = [
+        one for one in wanted["names"] if not names & {one, f"*.{one.partition('.')[2]}"}
+    ]
+    return missing + [one for one in wanted["addresses"] if one not in addresses]

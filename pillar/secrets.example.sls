@@ -21,6 +21,10 @@ secrets:
       -----END PGP MESSAGE-----
   moodle:
     admin: CHANGEME                    # first log-in of the administrator: web VMs
+  web:                                 # only when moodle.url is https: web VMs
+    tls:                               # bin/secrets signs one by ca; put your own in its place:
+      certificate: CHANGEME            # PEM of the site's, then of each intermediate authority
+      key: CHANGEME                    # PEM, without a passphrase
   drbd:
     shared: CHANGEME                   # at most 63 bytes: file VMs
   heartbeat:

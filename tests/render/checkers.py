@@ -14,6 +14,7 @@ CLAIMS = [
     (r"/etc/drbd.*", "drbd"),
     (r"/etc/exports.*", "exports"),
     (r"/etc/nfs\.conf.*", "nfs"),
+    (r"/etc/cluster/web\.(crt|key)", "site-certificate"),
     (r"/etc/(mysql|cluster|etcd)/.*\.(crt|key)", "certificate"),
     (r"/etc/mysql/.*", "database"),
     (r"/etc/default/etcd", "etcd"),
@@ -73,6 +74,9 @@ COMMANDS = {
     " && mkdir /srv/files/moodledata && exportfs -ra && exportfs -s",
     "nfs": "nfsconf --file {path} --dump",
     "certificate": PYTHON % CERTIFICATE + " {folder}",
+    "site-certificate": "test $(stat -c %a {path}) = 600"
+    " && test \"$(openssl x509 -in {folder}/web.crt -noout -pubkey)\""
+    " = \"$(openssl pkey -in {folder}/web.key -pubout)\"",
     "key": PYTHON % KEY + " {path}",
     "database": "if [ -x /usr/sbin/mariadbd ]; then"
     " mariadbd --defaults-file=/etc/mysql/cluster.cnf --user=mysql --help --verbose;"

@@ -116,3 +116,27 @@ def test_php_reads_back_the_password_that_was_written(rendered):
         assert json.loads(done.stdout) == rendered.secrets["database"]["moodle"], done.stderr
     else:
         assert rendered.role != "web"
+
+
+# Answers of /, /health and of / by TLS: status, and where the first is sent. Then TLS 1.1.
+ASKED = """
+apache2ctl start && sleep 1
+ask() { curl -s -o /dev/null -w '%{http_code} %{redirect_url}\\n' "$@"; }
+ask http://127.0.0.1/course/view.php?id=2
+ask http://127.0.0.1/health
+ask --cacert /etc/cluster/ca.crt --connect-to ::127.0.0.1 "$1/.git/config"
+ask -k --tls-max 1.1 https://127.0.0.1/
+apache2ctl stop
+"""
+
+
+def test_https_is_served_and_http_leads_to_it(rendered):
+    url = rendered.cluster["moodle"]["url"]
+    if rendered.role != "web" or not url.startswith("https:"):
+        assert "/etc/cluster/web.key" not in rendered.files
+        return
+    done = rendered.guest.run("sh", "-c", ASKED, "sh", url)
+    plain, health, tls, old = done.stdout.splitlines()
+    assert plain == f"301 {url}/course/view.php?id=2", done.stderr
+    assert health.split()[0] == "503"  # no PHP runs here, but it is no redirect
+    assert (tls.split()[0], old.split()[0]) == ("403", "000")

@@ -161,3 +161,23 @@ def test_openssl_accepts_the_chain_under_its_strict_rules(tmp_path):
             "192.168.10.10", "-CAfile", str(tmp_path / "ca"), str(tmp_path / "vm")]
     done = subprocess.run(argv, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("host", ["moodle.example.org", "203.0.113.10"])
+def test_https_gets_a_certificate_for_its_host_that_is_no_client_s(tree, host):
+    run(tree)
+    assert "web" not in given(tree)
+    overlay = {"cluster": {"moodle": {"url": f"https://{host}"}, "balancer": {"ports": [80, 443]}}}
+    (tree / "pillar/local.sls").write_text(yaml.safe_dump(overlay))
+    assert "added web.tls\n" in run(tree).stdout
+    pair = given(tree)["web"]["tls"]
+    own = x509.load_pem_x509_certificate(pair["certificate"].encode())
+    own.verify_directly_issued_by(
+        x509.load_pem_x509_certificate(given(tree)["ca"]["certificate"].encode())
+    )
+    alternatives, use = (
+        own.extensions.get_extension_for_class(kind).value
+        for kind in (x509.SubjectAlternativeName, x509.ExtendedKeyUsage)
+    )
+    assert [str(one.value) for one in alternatives] == [host]
+    assert list(use) == [x509.ExtendedKeyUsageOID.SERVER_AUTH]

@@ -320,7 +320,8 @@ WRONG = {
     # Ports, database, site.
     "the site on Salt's port": (
         {"balancer.ports": [80, 4505]},
-        "cluster.balancer.ports.1: 4505 is Salt's on the balancers; give another",
+        "cluster.balancer.ports.1: 4505 is not served by the web VMs; "
+        "give 80 for http, 443 for https",
     ),
     "DRBD on the port of NFS": (
         {"files.port": 2049},
@@ -356,6 +357,15 @@ WRONG = {
     "a URL whose port is not served": (
         {"moodle.url": "https://moodle.example.org"},
         "cluster.moodle.url: port 443 is not served; cluster.balancer.ports are 80",
+    ),
+    "a URL with a port that no web VM serves": (
+        {"moodle.url": "https://moodle.example.org:8443"},
+        "cluster.moodle.url: the web VMs serve https on port 443, not 8443; write no port",
+    ),
+    "a port of https without https": (
+        {"balancer.ports": [80, 443]},
+        "cluster.moodle.url: is http, so nothing answers on port 443 of cluster.balancer.ports; "
+        "write https",
     ),
     "a URL whose host is no name": (
         {"moodle.url": "http://moodle..org"},

@@ -188,3 +188,65 @@ def test_a_certificate_that_has_run_out_is_named():
     found = secret.errors(pillars.secrets(), CLUSTER, later)
     assert len(found) == len(CLUSTER["vms"])
     assert "is valid until" in found[0]["message"]
+
+
+HTTPS = pillars.cluster("bare-metal")
+
+
+def https_secrets(**changes):
+    known = pillars.secrets()
+    pillars.generator().complete(known, HTTPS)
+    known["web"]["tls"] |= changes
+    return known
+
+
+def site_messages(secrets, cluster=HTTPS):
+    return [line for line in messages(secrets, cluster) if line.startswith("secrets.web")]
+
+
+def test_the_site_s_key_is_seen_by_web_vms_only_and_only_under_https():
+    known = https_secrets()
+    seen = {name for name in HTTPS["vms"] if "web" in secret.share(known, HTTPS, name)}
+    assert seen == {name for name, vm in HTTPS["vms"].items() if vm["role"] == "web"}
+    assert secret.share(known, HTTPS, "web1")["web"] == known["web"]
+    assert "web" not in secret.share(known, CLUSTER, "web1")
+
+
+def test_https_needs_a_certificate_and_http_none():
+    assert site_messages(pillars.secrets()) == [
+        "secrets.web.tls: is missing; run bin/secrets, it makes one to begin with, "
+        "or give your own"
+    ]
+    assert site_messages(https_secrets()) == []
+    assert site_messages(pillars.secrets(), CLUSTER) == []
+
+
+def test_an_operator_s_certificate_is_judged_but_may_come_from_any_authority():
+    make, again = pillars.generator(), "give another, or delete web.tls and run bin/secrets"
+    other = make.authority("elsewhere")
+
+    def signed(*names):
+        return make.certificate(other, "x", {"names": names, "addresses": []}, None, client=False)
+
+    own = signed("*.example.org")
+    chain = own["certificate"] + other["certificate"]
+    assert site_messages(https_secrets(**own | {"certificate": chain})) == []
+    assert site_messages(https_secrets(**signed("example.org", "*.org"))) == [
+        f"secrets.web.tls: the certificate does not hold moodle.example.org of cluster.moodle.url; "
+        f"{again}"
+    ]
+    assert site_messages(https_secrets(key=own["key"])) == [
+        f"secrets.web.tls: certificate and key do not belong together; {again}"
+    ]
+    later = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=4000)
+    found = secret.errors(https_secrets(), HTTPS, later)
+    (late,) = [error["message"] for error in found if error["path"] == "secrets.web.tls"]
+    assert late.startswith("the certificate is valid until") and late.endswith(again)
+
+
+def test_a_half_given_pair_of_the_site_is_one_error():
+    known = https_secrets()
+    del known["web"]["tls"]["key"]
+    assert len(site_messages(known)) == 1
+    known = https_secrets(certificate="hidden")
+    assert site_messages(known) == ["secrets.web.tls.certificate: the value is not a PEM block"]
