@@ -6,8 +6,9 @@ semi-synchronous replication: a primary whose record says ``mirrored`` acknowled
 its replica has not received. I2 follows. ``activate`` with ``mirrored=False`` serves alone; only
 the record in the arbiter permits that, and whoever calls has read or written it.
 
-Data comes first and the address last on the way up, the other way round on the way down. Every
-function may be repeated. ``epoch`` is the record's, ``deadline`` is in Unix seconds.
+Data comes first and the address last on the way up, the other way round on the way down. Whoever
+changes the role holds `claim.role`: one command is at work at a time. Every function may be
+repeated. ``epoch`` is the record's, ``deadline`` is in Unix seconds.
 """
 
 import logging
@@ -91,7 +92,13 @@ def activate(epoch, deadline, mirrored):
 
         salt db2 database.activate 4 "$(($(date +%s) + 10))" mirrored=True
     """
-    __salt__["claim.take"](RESOURCE, epoch, deadline)
+    with __salt__["claim.role"](RESOURCE, deadline):
+        __salt__["claim.take"](RESOURCE, epoch, deadline)
+        _activate(epoch, deadline, mirrored)
+        return status()
+
+
+def _activate(epoch, deadline, mirrored):
     mirrored_at = __salt__["mysql_replication.epoch"]()
     if mirrored_at > epoch:
         raise CommandExecutionError(
@@ -107,7 +114,6 @@ def activate(epoch, deadline, mirrored):
     except Exception:  # whatever it is, half an activation must not stay
         _back_out()
         raise
-    return status()
 
 
 def _back_out():
@@ -128,9 +134,10 @@ def deactivate(epoch, deadline):
 
         salt db1 database.deactivate 4 "$(($(date +%s) + 10))"
     """
-    __salt__["claim.take"](RESOURCE, epoch, deadline)
-    _step_down(deadline)
-    return status()
+    with __salt__["claim.role"](RESOURCE, deadline):
+        __salt__["claim.take"](RESOURCE, epoch, deadline)
+        _step_down(deadline)
+        return status()
 
 
 def _step_down(deadline):
@@ -153,9 +160,10 @@ def follow(source_vm, deadline):
     """
     if source_vm not in _others():
         raise SaltInvocationError(f"{source_vm!r} is no other database VM of the pillar")
-    __salt__["claim.in_time"](RESOURCE, deadline)
-    __salt__["mysql_replication.follow"](_address(source_vm), deadline)
-    return status()
+    with __salt__["claim.role"](RESOURCE, deadline):
+        __salt__["claim.in_time"](RESOURCE, deadline)
+        __salt__["mysql_replication.follow"](_address(source_vm), deadline)
+        return status()
 
 
 def mirror(epoch, deadline):
@@ -173,7 +181,12 @@ def mirror(epoch, deadline):
 
         salt db1 database.mirror 4 "$(($(date +%s) + 60))"
     """
-    __salt__["claim.take"](RESOURCE, epoch, deadline)
+    with __salt__["claim.role"](RESOURCE, deadline):
+        __salt__["claim.take"](RESOURCE, epoch, deadline)
+        return _mirror(epoch, deadline)
+
+
+def _mirror(epoch, deadline):
     server = __salt__["mysql_replication.status"]()
     if not server["writable"]:
         raise CommandExecutionError("this VM is not the primary: nothing to mirror")

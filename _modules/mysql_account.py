@@ -9,7 +9,8 @@ replication account exists per database VM, usable from that VM's address only a
 Accounts are configuration of each server and are kept out of the binary log. Replicated, they
 could freeze the cluster for good: an account statement that waits for its replica's
 acknowledgement holds the lock that every login needs, the replica's and root's included (MySQL
-9.7). The price: a passive server is writable for root for a moment when an account changes.
+9.7). The price: a passive server is writable for root for a moment when an account changes. The
+role is held meanwhile, or an activation in that moment would be undone when it ends.
 
 Passwords are read from the pillar here, so that none is ever an argument of a state or function.
 Whether a password is the right one is found by logging in with it.
@@ -20,11 +21,13 @@ import hashlib
 import ipaddress
 import os
 import re
+import time
 
 import salt.utils.files
 from salt.exceptions import CommandExecutionError
 
 REPLICATION = "replication"
+ROLE_WAIT = 30  # seconds for a command of the database that is at work
 # Moodle's documentation asks for these; CREATE TEMPORARY TABLES is used by its reports.
 APPLICATION_PRIVILEGES = (
     "SELECT, INSERT, UPDATE, DELETE, CREATE, DROP, INDEX, ALTER, CREATE TEMPORARY TABLES"
@@ -108,7 +111,7 @@ def present(change=True):
 
     The answer is a list like ``["moodle@… created", "replication@… password changed"]``. With
     ``change=False`` nothing is done, and the list says what would be. Raises CommandExecutionError
-    if the server refuses.
+    if the server refuses, and if the VM's role is changing for longer than half a minute.
 
     CLI Example:
 
@@ -122,7 +125,8 @@ def present(change=True):
         due = [(account, _deviation(server, account, tried)) for account in wanted]
         due = [(account, found) for account, found in due if found]
         if change and (due or stale):
-            with _local_changes(server):
+            role = __salt__["claim.role"]("database", time.time() + ROLE_WAIT)
+            with role, _local_changes(server):
                 for account, _ in due:
                     _correct(server, account)
                 for who in stale:

@@ -1,5 +1,6 @@
 """The resource database: order of steps, claims, backing out, and what counts as active."""
 
+import contextlib
 import time
 
 import pytest
@@ -33,6 +34,7 @@ class Cluster:
     def __init__(self, status, held=True):
         self.calls, self.failing, self.held = [], {}, held
         self.server, self.epoch = status, 0
+        self.in_role = False
 
     def functions(self):
         names = (
@@ -43,6 +45,7 @@ class Cluster:
         )
         salt = {name: self._noting(name) for name in names}
         salt["claim.seen"] = lambda resource: 3
+        salt["claim.role"] = self._role
         salt["claim.in_time"] = load("_modules/claim.py").in_time
         salt["address.list"] = lambda: [FLOATING] if self.held else []
         salt["mysql_replication.epoch"] = lambda: self.epoch
@@ -50,8 +53,20 @@ class Cluster:
         salt["mysql_replication.verify_semi_sync"] = self._verify
         return salt
 
+    @contextlib.contextmanager
+    def _role(self, resource, deadline):
+        assert (resource, self.in_role) == ("database", False)
+        if "claim.role" in self.failing:
+            raise self.failing["claim.role"]
+        self.in_role = True
+        try:
+            yield
+        finally:
+            self.in_role = False
+
     def _noting(self, name):
         def call(*arguments, **keywords):
+            assert self.in_role, f"{name} without holding the role"
             shown = [one for one in arguments if isinstance(one, bool)]
             self.calls.append(" ".join([name, *map(str, shown)]))
             if name in self.failing:
@@ -202,6 +217,20 @@ def test_replica_mirrors_nothing():
 def test_only_another_database_vm_is_followed(source):
     with pytest.raises(SaltInvocationError, match=source):
         Cluster(server_status()).module().follow(source, DEADLINE)
+
+
+@pytest.mark.parametrize("command", [
+    lambda database: database.activate(3, DEADLINE, mirrored=True),
+    lambda database: database.deactivate(3, DEADLINE),
+    lambda database: database.mirror(3, DEADLINE),
+    lambda database: database.follow("db2", DEADLINE),
+])
+def test_nothing_is_done_while_another_command_is_at_work(command):
+    cluster = Cluster(server_status())
+    cluster.failing["claim.role"] = CommandExecutionError("still at work")
+    with pytest.raises(CommandExecutionError, match="still at work"):
+        command(cluster.module())
+    assert cluster.calls == []
 
 
 def test_late_command_to_follow_is_refused():

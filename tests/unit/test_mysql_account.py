@@ -1,6 +1,8 @@
 """Accounts: what is wanted, what deviates, and that no password is shown."""
 
+import contextlib
 import json
+import time
 
 import pytest
 from salt.exceptions import CommandExecutionError
@@ -45,10 +47,11 @@ class Accounts(ReplayedServer):
 READ_ONLY = "SELECT @@GLOBAL.read_only AS read_only, @@GLOBAL.server_id AS server_id"
 
 
-def module(server, accepted=True, pillar=PILLAR):
+def module(server, accepted=True, pillar=PILLAR, role=contextlib.nullcontext):
     utils = utils_with(server)
     utils["sqlserver.accepts"] = lambda *arguments: accepted
-    return load("_modules/mysql_account.py", pillar=pillar, grains={"id": "db1"}, utils=utils)
+    salt = {"claim.role": lambda resource, deadline: role()}
+    return load("_modules/mysql_account.py", salt, pillar, grains={"id": "db1"}, utils=utils)
 
 
 @pytest.mark.parametrize("engine", ["mysql", "mariadb"])
@@ -81,6 +84,46 @@ def test_passive_server_is_passive_again_even_if_a_statement_fails():
     with pytest.raises(CommandExecutionError):
         module(server, accepted=False).present()
     assert server.told[-1] == "SET GLOBAL super_read_only = ON"
+
+
+def test_activation_that_ends_just_before_an_account_changes_is_not_undone():
+    """It was: the server had been seen passive, and was made passive again."""
+    server = Accounts("mysql", "replica")
+
+    @contextlib.contextmanager
+    def role():
+        server.answers[READ_ONLY][0]["read_only"] = 0  # what held the role was an activation
+        yield
+        server.told.append("role given back")
+
+    assert module(server, accepted=False, role=role).present()
+    assert "SET GLOBAL super_read_only = ON" not in server.told
+    assert server.told[-1] == "role given back"
+
+
+def test_passive_server_is_passive_again_before_the_role_is_given_back():
+    server = Accounts("mysql", "replica")
+
+    @contextlib.contextmanager
+    def role():
+        assert server.told == []
+        yield
+        assert server.told[-1] == "SET GLOBAL super_read_only = ON"
+
+    assert module(server, accepted=False, role=role).present()
+
+
+def test_accounts_do_not_change_while_the_role_does(tmp_path):
+    server, claim = Accounts("mysql", "replica"), load("_modules/claim.py")
+    claim.DIRECTORY = str(tmp_path)
+    accounts = module(server, accepted=False)
+    accounts.__salt__["claim.role"] = claim.role
+    accounts.ROLE_WAIT = 0.1
+    with claim.role("database", time.time() + 5):
+        with pytest.raises(CommandExecutionError, match="still at work"):
+            accounts.present()
+    assert server.told == []
+    assert accounts.present()
 
 
 def test_mariadb_is_told_no_password_in_clear():
