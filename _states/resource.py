@@ -75,6 +75,7 @@ class _Run:
         self.seconds = deadline
         self.ends = time.monotonic() + deadline
         self.record = self.revision = self.old = None
+        self.assumed = False
         self.done = []
 
     def finish(self):
@@ -102,7 +103,9 @@ class _Run:
     def look(self):
         """Read the record and this VM's evidence, and ask for the next step."""
         looked = __salt__["arbiter.look"](self.name)
-        self.record, self.revision = looked["record"] or self._assumed(), looked["revision"]
+        assumed = None if looked["record"] else self._assumed()
+        self.record, self.revision = looked["record"] or assumed, looked["revision"]
+        self.assumed = assumed is not None
         if not self.done:
             self.old = self.record
         found = __salt__[f"{self.name}.status"]()
@@ -123,7 +126,9 @@ class _Run:
         return __utils__["record.create"](self.founder)
 
     def _over(self, reason):
-        if self.record and not self.record["founding"]:
+        # An assumed record says "founding" for ever. Here the standby has followed, or needs not:
+        # whom it follows later is for whoever moves the resource to say, not for a state (I4).
+        if self.assumed or (self.record and not self.record["founding"]):
             __salt__["claim.settle"](self.name)
         return reason
 

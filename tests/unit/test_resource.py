@@ -70,9 +70,10 @@ class Machine:
         self.boot()
         self.blank, self.following, self.disks = True, False, disks
 
-    def run(self, test=False, deadline=60):
+    def run(self, test=False, deadline=60, driver="etcd"):
+        cluster = {**CLUSTER, "arbiter": {**CLUSTER["arbiter"], "driver": driver}}
         module = load("_states/resource.py", salt=self.functions(), opts={"test": test},
-                      pillar={"cluster": CLUSTER}, grains={"id": self.name}, utils=Utils())
+                      pillar={"cluster": cluster}, grains={"id": self.name}, utils=Utils())
         module.INTERVAL = deadline + 1  # what has to be waited for fails at once
         return module.founded(self.resource, deadline=deadline)
 
@@ -338,3 +339,39 @@ def test_an_unreadable_note_is_told_and_nothing_is_done(resource, test, tmp_path
     ret = founder.run(test=test)
     assert (ret["result"], ret["changes"], arbiter.records) == (False, {}, {})
     assert ret["comment"].startswith("cannot read the claim in")
+
+
+@pytest.mark.parametrize("driver", ["operator", "fencing"])
+def test_a_standby_that_cannot_read_the_record_follows_once_only(driver, tmp_path):
+    """Years later it is out of step for a while, and a state must not touch it (I4)."""
+    _, founder, standby = pair_of("database", tmp_path)
+    standby.arbiter = Arbiter()  # its own disk, where no record ever is
+    assert founder.run(driver=driver)["result"] is False  # the standby is awaited
+    assert standby.run(test=True, driver=driver)["result"] is None
+    assert standby.run(driver=driver)["changes"]["new"]["steps"] == ["follow"]
+    founder.active = standby.following = False
+    standby.calls.clear()
+    ret = standby.run(driver=driver)
+    assert (ret["result"], ret["changes"]) == (True, {})
+    assert standby.calls == ["claim.settled"]
+
+
+def test_a_standby_in_step_under_an_assumed_record_settles(tmp_path):
+    _, _, standby = pair_of("database", tmp_path)
+    standby.blank, standby.following = False, True
+    assert standby.run(driver="operator")["result"] is True
+    standby.following = False
+    standby.calls.clear()
+    assert standby.run(driver="operator")["changes"] == {}
+    assert standby.calls == ["claim.settled"]
+
+
+def test_a_standby_cut_while_copying_under_an_assumed_record_starts_over(tmp_path):
+    _, founder, standby = pair_of("database", tmp_path)
+    standby.arbiter = Arbiter()
+    founder.run(driver="operator")
+    standby.cut_at = "copying"
+    with pytest.raises(PowerCut):
+        standby.run(driver="operator")
+    standby.boot()
+    assert standby.run(driver="operator")["changes"]["new"]["steps"] == ["follow"]
