@@ -394,6 +394,16 @@ WRONG = {
         {"moodle.source": {"git": "https://github.com/moodle/moodle.git"}},
         "cluster.moodle.source.revision: is missing; git needs a tag or commit",
     ),
+    "management that is no network": (
+        {"balancer.management": ["10.0.0.7/24"]},
+        "cluster.balancer.management.0: '10.0.0.7/24' is not an IPv4 network with its prefix, "
+        "like 192.168.10.0/24; perhaps 10.0.0.0/24",
+    ),
+    "upload in MB": (
+        {"moodle.upload": "200MB"},
+        "cluster.moodle.upload: '200MB' is not a size, a whole number and one of K, M, G, "
+        "like 200M; perhaps 200M",
+    ),
     "a revision without git": (
         {"moodle.source.revision": "v5.0.1"},
         "cluster.moodle.source.revision: belongs to git; take it away",
@@ -443,6 +453,18 @@ def test_one_mistake_is_one_error(case):
 @pytest.mark.parametrize("overlay", [None, *pillars.names()])
 def test_the_pillars_that_come_with_the_project_are_right(overlay):
     assert messages(pillars.cluster(overlay)) == []
+
+
+@pytest.mark.parametrize(
+    "edits",
+    [{"balancer.management": []}, {"balancer.management": ["10.0.0.0/24", "192.0.2.7/32"]},
+     {"moodle.upload": "2G"},
+     {"moodle.source": {"git": "ssh://git@example.org/m.git", "revision": "v1"}},
+     {"moodle.source": {"git": "git@example.org:m.git", "revision": "v1"}},
+     {"moodle.source": {"git": "https://example.org/@me/m.git", "revision": "v1"}}],
+)  # fmt: skip
+def test_what_may_be_set_is_right(edits):
+    assert messages(edited(edits)) == []
 
 
 def test_all_errors_come_at_once_sorted_by_path():
