@@ -259,6 +259,13 @@ def _source(cluster):
         listed = " and ".join(given) or "nothing"
         yield path, f"has {listed}; give exactly one of {', '.join(forms)} (null removes one)"
         return
+    location = source[given[0]] or ""
+    if given[0] != "directory" and _has_credentials(location):
+        yield (
+            f"{path}.{given[0]}",
+            "holds a user name or password, which every log and process list would show; "
+            "write the URL without, and give the masters access otherwise",
+        )
     url = source.get("archive", "").startswith("http")
     if url and "checksum" not in source:
         yield f"{path}.checksum", "is missing; an archive from a URL needs one, sha256=..."
@@ -268,3 +275,10 @@ def _source(cluster):
         yield f"{path}.revision", "is missing; git needs a tag or commit"
     if "revision" in source and "git" not in source:
         yield f"{path}.revision", "belongs to git; take it away"
+
+
+def _has_credentials(url):
+    """ssh needs a user name, and no password comes with it; elsewhere it may be a token."""
+    scheme, found, rest = url.partition("://")
+    user, at, _ = rest.partition("/")[0].rpartition("@")
+    return bool(found and at) and (scheme != "ssh" or ":" in user)

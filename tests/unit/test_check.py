@@ -394,6 +394,31 @@ WRONG = {
         {"moodle.source": {"git": "https://github.com/moodle/moodle.git"}},
         "cluster.moodle.source.revision: is missing; git needs a tag or commit",
     ),
+    "git with a password": (
+        {"moodle.source": {"git": "https://me:secret@example.org/m.git", "revision": "v1"}},
+        "cluster.moodle.source.git: holds a user name or password, which "
+        "every log and process list would show; write the URL without, and give the masters "
+        "access otherwise",
+    ),
+    "git with a token": (
+        {"moodle.source": {"git": "https://ghp_secret@example.org/m.git", "revision": "v1"}},
+        "cluster.moodle.source.git: holds a user name or password, which "
+        "every log and process list would show; write the URL without, and give the masters "
+        "access otherwise",
+    ),
+    "git over ssh with a password": (
+        {"moodle.source": {"git": "ssh://git:secret@example.org/m.git", "revision": "v1"}},
+        "cluster.moodle.source.git: holds a user name or password, which "
+        "every log and process list would show; write the URL without, and give the masters "
+        "access otherwise",
+    ),
+    "archive with a password": (
+        {"moodle.source": {"archive": "https://me:p@ss@example.org/m.tgz",
+                           "checksum": "sha256=" + "0" * 64}},
+        "cluster.moodle.source.archive: holds a user name or password, which "
+        "every log and process list would show; write the URL without, and give the masters "
+        "access otherwise",
+    ),
     "management that is no network": (
         {"balancer.management": ["10.0.0.7/24"]},
         "cluster.balancer.management.0: '10.0.0.7/24' is not an IPv4 network with its prefix, "
