@@ -1,9 +1,11 @@
 """Where packages come from: what this machine's own apt is set up to use."""
 
+import os
 import re
 import subprocess
 
-FALLBACK = "http://mirror.example/debian"
+from lab.errors import LabError
+
 # Settings of how to fetch, not of what: the VMs' suite has indexes of its own.
 SKIPPED = ("Acquire::IndexTargets", "Acquire::Changelogs", "Acquire::cdrom",
            "Acquire::CompressionTypes", "Acquire::Languages", "Acquire::GzipIndexes")
@@ -15,13 +17,14 @@ def mirror(targets):
     """
     Return the Debian archive that the host uses, from the output of `apt-get indextargets`.
 
-    An archive without a Debian label (Ubuntu's, a vendor's) or of security updates only is none.
+    An archive without a Debian label (Ubuntu's, a vendor's) or of security updates only is none:
+    raises LabError, which asks for one.
     """
     for line in targets.splitlines():
         uri, origin, component = [*line.split("|"), "", ""][:3]
         if origin == "Debian" and component == "main" and "security" not in uri:
             return uri.rstrip("/")
-    return FALLBACK
+    raise LabError("this machine's apt has no Debian archive; name one: LAB_MIRROR=URL bin/lab up")
 
 
 def settings(dump):
@@ -35,8 +38,9 @@ def settings(dump):
 
 
 def host_mirror():
-    """Return the archive to build from on this machine."""
-    return mirror(subprocess.run(TARGETS, capture_output=True, text=True).stdout)
+    """Return the archive to build from: LAB_MIRROR, or what this machine's apt uses."""
+    named = os.environ.get("LAB_MIRROR")
+    return named or mirror(subprocess.run(TARGETS, capture_output=True, text=True).stdout)
 
 
 def host_settings():
