@@ -25,6 +25,9 @@ NEEDED = {
     "nft": "nftables",
     "git": "git",
     "curl": "curl",
+    "rsync": "rsync",
+    "gpg": "gnupg",
+    "xz": "xz-utils",
     "/usr/share/keyrings/debian-archive-keyring.gpg": "debian-archive-keyring",
 }
 # Names of the pins in pyproject.toml that the lab itself imports.
