@@ -21,7 +21,7 @@ def test_each_resource_is_active_once_and_mirrored(mariadb):
 
 
 def test_the_replica_refuses_writes(mariadb):
-    test_cluster.test_the_replica_refuses_writes(mariadb)
+    test_cluster.test_the_replica_refuses_what_moodle_may_write_elsewhere(mariadb)
 
 
 def test_records_of_students_are_kept_on_both_servers(mariadb, tmp_path):
