@@ -1,6 +1,7 @@
 """Load one of the project's Salt modules as a fresh object with its dunders, without a loader."""
 
 import importlib.util
+from importlib import machinery
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -30,4 +31,12 @@ def load(path, salt=None, pillar=None, grains=None, opts=None, utils=None):
     module.__utils__ = Utils() if utils is None else utils
     module.__context__ = {}
     spec.loader.exec_module(module)
+    return module
+
+
+def program(name):
+    """Return the program ``bin/<name>``, which has no ending, as a module."""
+    loader = machinery.SourceFileLoader(f"bin_{name}", str(ROOT / "bin" / name))
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader(loader.name, loader))
+    loader.exec_module(module)
     return module

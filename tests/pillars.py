@@ -4,7 +4,7 @@ import functools
 
 import yaml
 
-from tests.loading import ROOT, load
+from tests.loading import ROOT, load, program
 
 OVERLAYS = ROOT / "tests/data/pillars"
 SCHEMA = yaml.safe_load((ROOT / "pillar/schema.yaml").read_text())
@@ -31,13 +31,7 @@ def _read(path):
 @functools.cache
 def generator():
     """Return bin/secrets as a module."""
-    from importlib import machinery, util
-
-    path = str(ROOT / "bin/secrets")
-    spec = util.spec_from_loader("bin_secrets", machinery.SourceFileLoader("bin_secrets", path))
-    module = util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return program("secrets")
 
 
 @functools.cache

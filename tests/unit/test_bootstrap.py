@@ -4,24 +4,15 @@ import io
 import shutil
 import tarfile
 import time
-from importlib import machinery, util
 
 import pytest
 import yaml
 
 from tests import pillars
-from tests.loading import ROOT, load
+from tests.loading import ROOT, load, program
 
 bootstrap = load("_utils/bootstrap.py")
 CLUSTER = pillars.cluster()
-
-
-def program():
-    path = str(ROOT / "bin/bootstrap")
-    spec = util.spec_from_loader("bin_bootstrap", machinery.SourceFileLoader("bin_bootstrap", path))
-    module = util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture
@@ -67,7 +58,7 @@ def test_units_are_those_of_the_states():
 
 
 def test_a_balancer_gets_the_tree_with_closed_secrets_and_its_links(tree):
-    entries, services = program().plan(tree, "lb1")
+    entries, services = program("bootstrap").plan(tree, "lb1")
     assert services == ["salt-master", "salt-minion"]
     assert entries["/srv/cluster/pillar/secrets.sls"][0] == 0o600
     assert entries["/srv/cluster/salt/_modules"] == (None, b"../_modules")
@@ -75,13 +66,13 @@ def test_a_balancer_gets_the_tree_with_closed_secrets_and_its_links(tree):
 
 
 def test_no_other_vm_gets_the_tree(tree):
-    entries, services = program().plan(tree, "web1")
+    entries, services = program("bootstrap").plan(tree, "web1")
     assert services == ["salt-minion"]
     assert not [path for path in entries if path.startswith("/srv/")]
 
 
 def test_the_archive_closes_the_folders_of_keys_first(tmp_path):
-    packed = program().archive({
+    packed = program("bootstrap").archive({
         "/etc/salt/pki/minion/minion.pem": (0o400, b"key"),
         "/srv/cluster/salt/_utils": (None, b"../_utils"),
     })  # fmt: skip
@@ -96,17 +87,17 @@ def test_the_archive_closes_the_folders_of_keys_first(tmp_path):
 
 def test_a_wrong_pillar_or_name_does_nothing(tree):
     with pytest.raises(ValueError, match="no VM named 'db9'"):
-        program().plan(tree, "db9")
+        program("bootstrap").plan(tree, "db9")
     (tree / "pillar/local.sls").write_text("cluster: {x: 1}\n")
     with pytest.raises(ValueError, match="cluster.x: unknown key"):
-        program().plan(tree, "lb1")
+        program("bootstrap").plan(tree, "lb1")
 
 
 def test_encrypted_secrets_are_not_written_as_keys(tree):
     (tree / "pillar/secrets.sls").write_text("secrets: {a: '-----BEGIN PGP MESSAGE-----'}\n")
     with pytest.raises(ValueError, match="is encrypted"):
-        program().plan(tree, "web1")
+        program("bootstrap").plan(tree, "web1")
 
 
 def test_pins_are_those_of_the_project():
-    assert "salt==3008.3" in program().pins().split()
+    assert "salt==3008.3" in program("bootstrap").pins().split()
