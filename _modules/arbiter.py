@@ -10,10 +10,7 @@ first bring-up only: a founder whose system disk is replaced while its peer is d
 again (on a blank data disk only, and the peer's data stays untouched).
 """
 
-import contextlib
-import fcntl
 import json
-import os
 import secrets
 import time
 
@@ -82,16 +79,16 @@ def create(resource, holder, timeout=TIMEOUT):
     if holder not in [vm["name"] for vm in known]:
         raise SaltInvocationError(f"{holder!r} is no VM of this cluster")
     record = __utils__["record.create"](holder)
-    created, now = _write(resource, record, 0, _deadline(timeout))
-    return {"created": created, "record": record if created else now}
+    created, now, _ = _put(resource, record, 0, _deadline(timeout))
+    return {"created": created, "record": _checked(now)}
 
 
 def swap(resource, transition, revision=None, timeout=TIMEOUT, **kwargs):
     """
     Apply a transition of `_utils/record.py` with its arguments to the record of ``resource``.
 
-    Return ``{"swapped": bool, "record": the record now, "reason": sentence}``; ``swapped`` is
-    false when the record does not allow the transition. If somebody else changes the record in
+    Return ``{"swapped": bool, "record": the record now, "revision": its revision, "reason":
+    sentence}``; ``swapped`` is false when the record does not allow the transition. If somebody else changes the record in
     between, the transition is judged again on the new one, unless ``revision`` (of `look`) binds
     it to the one looked at: whoever verifies something before the swap (``mirrored``,
     ``founded``) needs that, because a `serve_alone` granted meanwhile voids what was verified.
@@ -117,10 +114,14 @@ def swap(resource, transition, revision=None, timeout=TIMEOUT, **kwargs):
         if revision not in (None, now):
             answer = {"refused": "the record changed after it was looked at"}
         if "refused" in answer:
-            return {"swapped": False, "record": record, "reason": answer["refused"]}
-        if _write(resource, answer["record"], now, deadline)[0]:
-            reason = f"granted: {transition}"
-            return {"swapped": True, "record": answer["record"], "reason": reason}
+            return _answer(False, record, now, answer["refused"])
+        written, found, now = _put(resource, answer["record"], now, deadline)
+        if written:
+            return _answer(True, found, now, f"granted: {transition}")
+
+
+def _answer(swapped, record, revision, reason):
+    return {"swapped": swapped, "record": record, "revision": revision, "reason": reason}
 
 
 def _judge(resource, record, transition, arguments):
@@ -128,6 +129,43 @@ def _judge(resource, record, transition, arguments):
         return __utils__["record.apply"](resource, record, transition, arguments)
     except (TypeError, ValueError) as error:
         raise SaltInvocationError(f"{transition}: {error}") from error
+
+
+def load(key, timeout=TIMEOUT):
+    """
+    Return ``{"value": text or None, "revision": int}`` of ``key``: what else all masters share.
+
+    Raises CommandExecutionError when the arbiter cannot be reached within ``timeout`` seconds.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt lb1 arbiter.load marks
+    """
+    fields, revision = _get(key, _deadline(timeout))
+    if fields is not None and "value" not in fields:
+        raise CommandExecutionError(f"what the arbiter stores as {key} is damaged")
+    return {"value": fields and fields["value"], "revision": revision}
+
+
+def store(key, value, revision, timeout=TIMEOUT):
+    """
+    Set ``key`` to ``value`` (text) if its revision still is ``revision`` (0: absent).
+
+    Return whether it was set. Raises CommandExecutionError when the arbiter cannot be reached
+    within ``timeout`` seconds (it may be set then: load it again), SaltInvocationError for a
+    value that is no text.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt lb1 arbiter.store motto excelsior 0
+    """
+    if not isinstance(value, str):
+        raise SaltInvocationError(f"only text can be stored, not {value!r}")
+    return _put(key, {"value": value}, revision, _deadline(timeout))[0]
 
 
 def status(timeout=2):
@@ -190,83 +228,56 @@ def _key(resource):
 
 def _fetch(resource, deadline):
     """Return ``(record or None, revision)``."""
+    fields, revision = _get(resource, deadline)
+    return fields and _checked(fields), revision
+
+
+def _checked(fields):
+    try:
+        return __utils__["record.check"](fields)
+    except ValueError as error:
+        raise CommandExecutionError(f"the arbiter's record is damaged: {error}") from error
+
+
+def _get(key, deadline):
+    """Return ``(fields or None, revision)`` of a key."""
+    name = _key(key)
     if _driver() == "etcd":
-        answer = _ask("/v3/kv/range", __utils__["etcd.range_request"](_key(resource)), deadline)
+        answer = _ask("/v3/kv/range", __utils__["etcd.range_request"](name), deadline)
         text, revision = __utils__["etcd.found"](answer)
-        return _parse(text)[0], revision
-    with _local(resource) as path:
-        text, revision = _load(path)
-        return _parse(text)[0], revision
+    else:
+        text, revision = __utils__["keeper.get"](DIRECTORY, key)
+    return _parse(text)[0], revision
 
 
-def _write(resource, record, revision, deadline):
+def _put(key, fields, revision, deadline):
     """
-    Write if the revision is unchanged; return ``(written, the record found instead)``.
+    Write if the revision is unchanged; return ``(written, the fields now, their revision)``.
 
     A reply may get lost after the write took place; asked again, etcd then says that the revision
     changed. The writer's token in the value tells our own write from another's.
     """
-    writer = f"{__grains__['id']} {secrets.token_hex(8)}"
-    text = json.dumps({**record, "writer": writer}, sort_keys=True)
+    name, writer = _key(key), f"{__grains__['id']} {secrets.token_hex(8)}"
+    text = json.dumps({**fields, "writer": writer}, sort_keys=True)
     if _driver() == "etcd":
-        body = __utils__["etcd.put_if"](_key(resource), text, revision)
-        done, other = __utils__["etcd.written"](_ask("/v3/kv/txn", body, deadline))
+        answer = _ask("/v3/kv/txn", __utils__["etcd.put_if"](name, text, revision), deadline)
+        done, other = __utils__["etcd.written"](answer)
         if done:
-            return True, None
-        now, by = _parse(__utils__["etcd.found"](other)[0])
-        return by == writer, now
-    return _write_local(resource, text, revision)
+            return True, fields, int(answer["header"]["revision"])
+        found, now = __utils__["etcd.found"](other)
+    else:
+        done, found, now = __utils__["keeper.put"](DIRECTORY, key, text, revision)
+    there, by = _parse(found)
+    return by == writer, there, now
 
 
 def _parse(text):
-    """Return ``(record, writer)`` of a stored value; (None, None) if there is none."""
+    """Return ``(fields, writer)`` of a stored value; (None, None) if there is none."""
     if text is None:
         return None, None
     try:
-        value = json.loads(text)
-        writer = value.pop("writer", None)
-        return __utils__["record.check"](value), writer
+        fields = json.loads(text)
+        writer = fields.pop("writer", None)
     except (ValueError, AttributeError, TypeError) as error:
         raise CommandExecutionError(f"the arbiter's record is damaged: {error}") from error
-
-
-@contextlib.contextmanager
-def _local(resource):
-    """Hold the local record against the other threads and processes of this VM."""
-    path = os.path.join(DIRECTORY, _key(resource).rpartition("/")[2])
-    try:
-        os.makedirs(DIRECTORY, mode=0o755, exist_ok=True)
-        with open(f"{path}.lock", "w", encoding="utf-8") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield f"{path}.json"
-    except OSError as error:
-        raise CommandExecutionError(f"cannot use the record in {path}.json: {error}") from error
-
-
-def _load(path):
-    try:
-        with open(path, encoding="utf-8") as file:
-            stored = json.load(file)
-        return stored["value"], stored["revision"]
-    except FileNotFoundError:
-        return None, 0
-    except (ValueError, KeyError, TypeError) as error:
-        raise CommandExecutionError(f"the record in {path} is damaged: {error}") from error
-
-
-def _write_local(resource, text, revision):
-    with _local(resource) as path:
-        now, found = _load(path)
-        if found != revision:
-            return False, _parse(now)[0]
-        with open(f"{path}.new", "w", encoding="utf-8") as file:
-            json.dump({"value": text, "revision": revision + 1}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(f"{path}.new", path)
-        directory = os.open(DIRECTORY, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
-    return True, None
+    return fields, writer

@@ -15,6 +15,8 @@ import time
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
 DIRECTORY = "/var/lib/cluster"
+# What this VM serves now, for heartbeatd; empty after a boot, as the VM is passive then (I5).
+HELD = "/run/cluster/held"
 
 
 def __virtual__():
@@ -118,6 +120,65 @@ def seen(resource):
     return _load(resource)["epoch"]
 
 
+def hold(resource, epoch):
+    """
+    Say from now on, in every heartbeat, that this VM serves ``resource`` in ``epoch``.
+
+    Comes after `take` and before anything can serve: who serves without saying so could not be
+    told to step down. Raises CommandExecutionError if a higher epoch was seen here meanwhile.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-call claim.hold files 3
+    """
+    _arguments(epoch, 0)
+    with _locked(resource):
+        seen_here = _load(resource)["epoch"]
+        if epoch != seen_here:
+            raise CommandExecutionError(
+                f"{resource}: refused, epoch {epoch} is not held here; {seen_here} was seen last"
+            )
+        _replace(_held_path(resource), {"epoch": epoch})
+
+
+def release(resource):
+    """
+    Say from now on that this VM does not serve ``resource``; comes when everything has ended.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-call claim.release files
+    """
+    with _locked(resource), contextlib.suppress(FileNotFoundError):
+        os.unlink(_held_path(resource))
+
+
+def held(resource):
+    """
+    Return the epoch in which this VM says that it serves ``resource``, 0 if it does not.
+
+    Raises CommandExecutionError if the note exists but cannot be read.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-call claim.held files
+    """
+    path = _held_path(resource)
+    try:
+        with open(path, encoding="utf-8") as file:
+            return int(json.load(file)["epoch"])
+    except FileNotFoundError:
+        return 0
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CommandExecutionError(f"cannot read what is held in {path}: {error}") from error
+
+
 def settled(resource):
     """
     Return whether the first bring-up of ``resource`` is over as far as this VM is concerned.
@@ -195,9 +256,17 @@ def _judge_deadline(deadline):
 
 
 def _path(resource):
+    return os.path.join(DIRECTORY, f"{_name(resource)}.json")
+
+
+def _held_path(resource):
+    return os.path.join(HELD, f"{_name(resource)}.json")
+
+
+def _name(resource):
     if not resource.isidentifier():
         raise SaltInvocationError(f"{resource!r} is no resource")
-    return os.path.join(DIRECTORY, f"{resource}.json")
+    return resource
 
 
 def _load(resource):
@@ -218,26 +287,30 @@ def _load(resource):
 
 
 def _store(resource, note):
+    _replace(_path(resource), note)
+
+
+def _replace(path, note):
     """Replace the note in one step that a power cut cannot tear."""
-    path = _path(resource)
-    new = f"{path}.new"
+    folder, new = os.path.dirname(path), f"{path}.new"
     try:
+        os.makedirs(folder, mode=0o755, exist_ok=True)
         with open(new, "w", encoding="utf-8") as file:
             json.dump(note, file)
             file.flush()
             os.fsync(file.fileno())
         os.replace(new, path)
-        _sync_directory()
+        _sync(folder)
     except OSError as error:
         raise CommandExecutionError(f"cannot keep the claim in {path}: {error}") from error
 
 
-def _sync_directory():
-    directory = os.open(DIRECTORY, os.O_RDONLY | os.O_DIRECTORY)
+def _sync(folder):
+    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(directory)
+        os.fsync(opened)
     finally:
-        os.close(directory)
+        os.close(opened)
 
 
 @contextlib.contextmanager

@@ -94,6 +94,7 @@ def test_a_swap_compares_with_the_revision_it_read():
     assert answer["swapped"] is True
     assert answer["record"] == {**FOUNDING, "founding": False, "mirrored": True}
     assert module.asked[1][2]["compare"] == recorded("swap")[1]["body"]["compare"]
+    assert answer["revision"] == 3  # of the record as it is now: the permission it grants
 
 
 def test_a_swap_bound_to_another_revision_writes_nothing():
@@ -107,7 +108,7 @@ def test_a_refused_transition_writes_nothing_and_says_why():
     module = arbiter("lb2", recorded("read-found"))
     answer = module.swap("files", "promote", holder="file2")
     assert answer == {
-        "swapped": False, "record": FOUNDING,
+        "swapped": False, "record": FOUNDING, "revision": 2,
         "reason": "file1 is still founding: nothing to take over yet",
     }
 
@@ -265,6 +266,32 @@ def test_of_many_local_creators_one_wins(local):
         thread.join()
     assert [one["created"] for one in results].count(True) == 1
     assert len({one["record"]["holder"] for one in results}) == 1
+
+
+def test_a_swap_tells_the_revision_it_made(local):
+    local.create("files", "file1")
+    answer = local.swap("files", "founded", holder="file1", epoch=1)
+    assert answer["revision"] == local.look("files")["revision"] == 2
+
+
+def test_what_all_masters_share_changes_by_compare_and_swap_only(local):
+    assert local.load("marks") == {"value": None, "revision": 0}
+    assert local.store("marks", "one", 0) is True
+    assert local.store("marks", "two", 0) is False
+    assert local.load("marks") == {"value": "one", "revision": 1}
+    assert local.store("marks", "two", 1) is True
+    with pytest.raises(SaltInvocationError, match="only text"):
+        local.store("marks", {}, 2)
+
+
+def test_a_store_whose_reply_was_lost_is_recognised_by_its_token(monkeypatch):
+    exchange = recorded("create-exists")[0]
+    pair = exchange["answer"]["responses"][0]["response_range"]["kvs"][0]
+    stored = json.dumps({"value": "one", "writer": "lb2 token"})
+    pair["value"] = base64.b64encode(stored.encode()).decode()
+    monkeypatch.setattr("secrets.token_hex", lambda _: "token")
+    assert arbiter("lb2", [exchange]).store("marks", "one", 0) is True
+    assert arbiter("lb1", [exchange]).store("marks", "one", 0) is False
 
 
 @pytest.mark.parametrize("text", ["", "{", "{}", '{"value": "x", "revision": 1}'])

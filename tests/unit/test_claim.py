@@ -14,6 +14,7 @@ from tests.loading import load
 def claim(tmp_path):
     module = load("_modules/claim.py")
     module.DIRECTORY = str(tmp_path / "cluster")
+    module.HELD = str(tmp_path / "held")
     return module
 
 
@@ -171,3 +172,25 @@ def test_one_command_of_a_resource_is_at_work_at_a_time(claim):
                 pass
     with claim.role("files", soon()):
         pass
+
+
+def test_what_is_held_is_said_until_it_is_released(claim):
+    claim.take("files", 3, soon())
+    assert claim.held("files") == 0
+    claim.hold("files", 3)
+    with open(f"{claim.HELD}/files.json", encoding="utf-8") as file:
+        assert json.load(file) == {"epoch": 3}
+    assert claim.held("files") == 3
+    assert claim.held("database") == 0
+    claim.release("files")
+    claim.release("files")
+    assert claim.held("files") == 0
+
+
+@pytest.mark.parametrize("epoch", [2, 4])
+def test_only_the_epoch_that_was_claimed_last_is_held(claim, epoch):
+    """A higher one may have been heard, and stepped down for, since the claim."""
+    claim.take("files", 3, soon())
+    with pytest.raises(CommandExecutionError, match="3 was seen last"):
+        claim.hold("files", epoch)
+    assert claim.held("files") == 0
