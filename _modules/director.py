@@ -6,6 +6,9 @@ where the public address is. The IPVS table is on both balancers all the time an
 what moves; nor is any data, so a standby is ready as soon as it runs.
 """
 
+import contextlib
+import time
+
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
 RESOURCE = "director"
@@ -20,28 +23,41 @@ def _addresses():
     return __utils__["topology.floating"](_cluster(), __grains__["id"], RESOURCE)
 
 
-def activate(epoch, deadline, mirrored=False):
+def activate(epoch, deadline, alone=None):
     """
     Hold both addresses and the default route, and announce them; safe to repeat.
 
     epoch: the record's epoch; deadline: unix seconds after which nothing may be done any more;
-    mirrored: accepted as every resource does, without meaning here. Raises CommandExecutionError:
+    alone: accepted as every resource does, without meaning here. Raises CommandExecutionError:
     having changed nothing if the claim is refused, with neither address left if anything fails.
 
     CLI Example::
 
         salt lb1 director.activate 3 1767225600
     """
-    __salt__["claim.take"](RESOURCE, epoch, deadline)
-    try:
-        # A balancer without its table would take the site's traffic and answer none of it.
-        __salt__["ipvs.restore"]()
-        gateway = _cluster()["networks"]["public"].get("gateway")
-        __salt__["address.present_all"](_addresses(), gateway=gateway)
-    except (CommandExecutionError, SaltInvocationError) as error:
-        _back_out(error)
-        raise
-    return status()
+    seconds = {}
+    with __salt__["claim.role"](RESOURCE, deadline):
+        with _timed("claim", seconds):
+            __salt__["claim.take"](RESOURCE, epoch, deadline, alone=alone)
+            __salt__["claim.hold"](RESOURCE, epoch)
+        try:
+            # A balancer without its table would take the site's traffic and answer none of it.
+            with _timed("table", seconds):
+                __salt__["ipvs.restore"]()
+            gateway = _cluster()["networks"]["public"].get("gateway")
+            with _timed("addresses", seconds):
+                __salt__["address.present_all"](_addresses(), gateway=gateway)
+        except (CommandExecutionError, SaltInvocationError) as error:
+            _back_out(error)
+            raise
+        return status() | {"seconds": seconds}
+
+
+@contextlib.contextmanager
+def _timed(step, seconds):
+    begun = time.monotonic()
+    yield
+    seconds[step] = round(time.monotonic() - begun, 3)
 
 
 def _back_out(why):
@@ -50,6 +66,7 @@ def _back_out(why):
         __salt__["address.absent_all"](_addresses())
     except CommandExecutionError as error:
         raise CommandExecutionError(f"{why}; and an address is still held: {error}") from error
+    __salt__["claim.release"](RESOURCE)
 
 
 def deactivate(epoch, deadline):
@@ -63,9 +80,11 @@ def deactivate(epoch, deadline):
 
         salt lb1 director.deactivate 4 1767225600
     """
-    __salt__["claim.take"](RESOURCE, epoch, deadline)
-    __salt__["address.absent_all"](_addresses())
-    return status()
+    with __salt__["claim.role"](RESOURCE, deadline):
+        __salt__["claim.take"](RESOURCE, epoch, deadline)
+        __salt__["address.absent_all"](_addresses())
+        __salt__["claim.release"](RESOURCE)
+        return status()
 
 
 def status():

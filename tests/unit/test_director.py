@@ -1,5 +1,7 @@
 """The director: both addresses or none, and never against the record."""
 
+import contextlib
+
 import pytest
 from salt.exceptions import CommandExecutionError
 
@@ -30,7 +32,10 @@ class Balancer:
 
     def salt(self):
         return {
-            "claim.take": lambda *a: self.step("claim", a),
+            "claim.role": lambda *a: contextlib.nullcontext(self.step("role", a)),
+            "claim.take": lambda *a, alone=None: self.step("claim", a),
+            "claim.hold": lambda *a: self.step("hold", a),
+            "claim.release": lambda resource: self.step("release"),
             "claim.seen": lambda _resource: 4,
             "ipvs.restore": lambda: self.step("restore"),
             "ipvs.loaded": lambda: True,
@@ -72,12 +77,35 @@ def director(balancer):
 def test_activation_claims_then_fills_the_table_then_takes_both_addresses(director, balancer):
     answer = director.activate(4, 1000)
     assert balancer.done == [
+        ("role", ("director", 1000)),
         ("claim", ("director", 4, 1000)),
+        ("hold", ("director", 4)),
         "restore",
         ("present", "203.0.113.1"),
     ]
     assert balancer.held == [PUBLIC, GATEWAY]
     assert (answer["active"], answer["epoch"], answer["mirror"]) == (True, 4, True)
+    assert list(answer["seconds"]) == ["claim", "table", "addresses"]
+
+
+def test_a_balancer_says_that_it_holds_the_director_until_both_addresses_are_gone(
+    director, balancer
+):
+    director.activate(4, 1000)
+    balancer.broken["absent"] = "RTNETLINK answers: busy"
+    with pytest.raises(CommandExecutionError, match="busy"):
+        director.deactivate(5, 1000)
+    assert "release" not in balancer.done
+    del balancer.broken["absent"]
+    director.deactivate(5, 1000)
+    assert balancer.done[-2:] == ["absent", "release"]
+
+
+def test_a_failed_activation_no_longer_says_that_it_holds(director, balancer):
+    balancer.broken["present"] = "no such device"
+    with pytest.raises(CommandExecutionError, match="no such device"):
+        director.activate(4, 1000)
+    assert balancer.done[-2:] == ["absent", "release"]
 
 
 @pytest.mark.parametrize("broken", ["claim", "restore"])
