@@ -9,6 +9,9 @@ of the body is looked at before the HMAC is right. What keeps a recording from p
 - *echo*: the incarnation the sender knows of the receiver. A receiver that just started knows no
   sequence yet, but no recording can echo its new incarnation: until a sender does, UNPROVEN.
 
+What a packet tells (claims, health, silent) has a *version* that rises with each change: a slow
+serial line delivers late, and its older word must not replace what a fast link brought before.
+
 The daemon imports this file as it is, without Salt.
 """
 
@@ -21,8 +24,11 @@ from typing import NamedTuple
 
 MAGIC = b"HB\x01"
 LARGEST = 1400  # bytes; a heartbeat is never fragmented
-MOST = {"claims": 8, "health": 16}
+MOST = {"claims": 6, "health": 12}
 NAME = 24  # characters of a resource or a service
+SILENT = 384  # bytes of the names a heartbeat carries of those whom its sender does not hear
+NOBODY = "*"  # among those names: not one peer is heard, whether all their names fit or not
+FRESH = 5.0  # seconds: who wrote a service's health and fell silent knows nothing of it any more
 HEARSAY, SEEN, HELD = 0, 1, 2  # what an epoch in a claim means: told by another, taken, serving
 
 _HEAD = struct.Struct("!3s8sH")
@@ -56,7 +62,12 @@ class Rejected(ValueError):
 
 
 class Beat(NamedTuple):
-    """What one heartbeat says; claims: resource -> (epoch, kind), health: service -> bool|None."""
+    """
+    What one heartbeat says.
+
+    claims: resource -> (epoch, kind); health: service -> bool or None; silent: VM -> "late" or
+    "lost", whom the sender does not hear now (NOBODY: "lost" if it hears no peer at all).
+    """
 
     sender: str
     receiver: str
@@ -64,8 +75,10 @@ class Beat(NamedTuple):
     incarnation: int
     sequence: int
     echo: int
+    version: int
     claims: dict
     health: dict
+    silent: dict
 
 
 def identity(cluster):
@@ -117,6 +130,43 @@ def health_of(entries):
     return _bounded(entries, "health", lambda value: value is None or type(value) is bool)
 
 
+def current(entries, now):
+    """
+    Return service -> ok from the files in /run/cluster/health: service -> {"ok", "at"}.
+
+    now: CLOCK_BOOTTIME. An ``at`` of None never ages; without one, or with an old one, the service
+    is unknown (None).
+    """
+    known = {name: entry.get("ok") for name, entry in entries.items() if _fresh(entry, now)}
+    return {**dict.fromkeys(entries), **known}
+
+
+def _fresh(entry, now):
+    at = entry.get("at", 0)
+    return at is None or (type(at) in (int, float) and abs(now - at) <= FRESH)
+
+
+def silent_of(states):
+    """
+    Return the part of VM -> "late" or "lost" that a heartbeat can carry, the lost ones first.
+
+    states: of every peer, "up", "late", "dead" or "unknown" (not heard yet, and initdead not over).
+    """
+    words = {"late": "late", "dead": "lost"}
+    found = {name: words[state] for name, state in states.items() if state in words}
+    if found and not {"up", "late", "unknown"} & set(states.values()):
+        found[NOBODY] = "lost"
+    told = {}
+    for name in sorted(found, key=lambda name: (found[name] == "late", name)):
+        if _size({**told, name: found[name]}) <= SILENT:
+            told[name] = found[name]
+    return told
+
+
+def _size(silent):
+    return sum(len(name) + len('"":"lost",') for name in silent)
+
+
 def _bounded(entries, kind, fits):
     names = sorted(name for name, value in entries.items() if _name(name) and fits(value))
     return {name: entries[name] for name in names[: MOST[kind]]}
@@ -124,7 +174,7 @@ def _bounded(entries, kind, fits):
 
 def _sane(beat):
     texts = (beat.sender, beat.receiver, beat.link)
-    numbers = (beat.incarnation, beat.sequence, beat.echo)
+    numbers = (beat.incarnation, beat.sequence, beat.echo, beat.version)
     return (
         all(type(text) is str for text in texts)
         and all(_number(number) for number in numbers)
@@ -132,6 +182,9 @@ def _sane(beat):
         and type(beat.health) is dict
         and len(claims_of(beat.claims)) == len(beat.claims)
         and len(health_of(beat.health)) == len(beat.health)
+        and type(beat.silent) is dict
+        and all(word in ("late", "lost") for word in beat.silent.values())
+        and _size(beat.silent) <= SILENT
     )
 
 

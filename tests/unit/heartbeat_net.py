@@ -216,7 +216,7 @@ def entered(namespace):
 def packet(key, sender, receiver):
     """Return a heartbeat made with another key."""
     protocol = load("_utils/heartbeat.py")
-    beat = protocol.Beat(sender, receiver, "one", 2**41, 1, 0, {"files": [99, 2]}, {})
+    beat = protocol.Beat(sender, receiver, "one", 2**41, 1, 0, 1, {"files": [99, 2]}, {}, {})
     return protocol.encode(beat, key, protocol.identity("moodle"))
 
 

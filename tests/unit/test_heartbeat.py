@@ -19,7 +19,8 @@ from heartbeat_view import Timing
 
 KEY, OURS = b"k" * 32, heartbeat.identity("moodle")
 WALL = 1_800_000_000_000
-BEAT = Beat("b", "a", "one", WALL, 1, WALL + 5, {"files": [3, 2]}, {"mysql": True, "nfs": None})
+BEAT = Beat("b", "a", "one", WALL, 1, WALL + 5, 1, {"files": [3, 2]},
+            {"mysql": True, "nfs": None}, {"c": "lost"})  # fmt: skip
 
 
 def refused(packet, cluster=OURS):
@@ -37,7 +38,7 @@ def signed(body):
 def test_a_heartbeat_arrives_as_it_was_sent():
     packet = heartbeat.encode(BEAT, KEY, OURS)
     assert heartbeat.decode(packet, KEY, OURS) == BEAT
-    assert len(packet) < 160
+    assert len(packet) < 180
 
 
 def test_each_kind_of_rubbish_is_told_apart():
@@ -58,7 +59,8 @@ def test_each_kind_of_rubbish_is_told_apart():
         {"sequence": -1}, {"sequence": True}, {"incarnation": 1.5}, {"incarnation": 2**63},
         {"sender": None}, {"claims": []}, {"claims": {"files": 3}}, {"claims": {"files": [3, 9]}},
         {"claims": {"files": [True, 2]}}, {"claims": {"x" * 25: [3, 2]}}, {"health": {"nfs": 1}},
-        {"health": {str(n): True for n in range(17)}}, {"echo": "1"},
+        {"health": {str(n): True for n in range(17)}}, {"echo": "1"}, {"version": -1},
+        {"silent": ["c"]}, {"silent": {"c": "up"}}, {"silent": {"c" * 400: "lost"}},
     )),
 ])  # fmt: skip
 def test_an_authentic_packet_of_nonsense_is_malformed(body):
@@ -82,7 +84,8 @@ def test_the_largest_heartbeat_that_can_be_said_fits():
     claims = heartbeat.claims_of({f"{n:024}": (2**62, 2) for n in range(99)})
     health = heartbeat.health_of({f"{n:024}": None for n in range(99)})
     name = "n" * 63
-    full = Beat(name, name, name, 2**62, 2**62, 2**62, claims, health)
+    silent = heartbeat.silent_of({f"{n:063}": "dead" for n in range(99)})
+    full = Beat(name, name, name, 2**62, 2**62, 2**62, 2**62, claims, health, silent)
     assert len(heartbeat.encode(full, KEY, OURS)) <= heartbeat.LARGEST
 
 
@@ -90,6 +93,33 @@ def test_the_largest_heartbeat_that_can_be_said_fits():
 def test_whatever_is_found_locally_can_be_sent(entries):
     beat = BEAT._replace(claims=heartbeat.claims_of(entries), health=heartbeat.health_of(entries))
     assert heartbeat.decode(heartbeat.encode(beat, KEY, OURS), KEY, OURS).sender == "b"
+
+
+def test_the_lost_are_told_before_the_late_and_a_vm_that_hears_nobody_says_so():
+    assert heartbeat.silent_of({"a": "up", "b": "late", "c": "dead", "d": "unknown"}) == {
+        "c": "lost", "b": "late"
+    }  # fmt: skip
+    assert heartbeat.silent_of({"a": "dead", "b": "dead"}) == {
+        "*": "lost", "a": "lost", "b": "lost"
+    }  # fmt: skip
+    assert heartbeat.silent_of({"a": "dead", "b": "unknown"}) == {"a": "lost"}
+    assert heartbeat.silent_of({"a": "unknown"}) == heartbeat.silent_of({}) == {}
+    many = heartbeat.silent_of({f"web{n:03}": "dead" for n in range(500)})
+    assert 15 < len(many) < 30 and many["*"] == "lost"
+    few = heartbeat.silent_of({f"web{n:03}": "late" for n in range(500)} | {"zz": "dead"})
+    assert few["zz"] == "lost"
+
+
+def test_the_health_of_a_service_ages_unless_it_is_meant_to_last():
+    now = 1000.0
+    entries = {
+        "fresh": {"ok": True, "at": 995.5}, "old": {"ok": True, "at": 994.5},
+        "lasting": {"ok": False, "at": None}, "bare": {"ok": True}, "odd": {"ok": True, "at": "x"},
+        "future": {"ok": True, "at": 1006.0},
+    }  # fmt: skip
+    assert heartbeat.current(entries, now) == {
+        "fresh": True, "old": None, "lasting": False, "bare": None, "odd": None, "future": None
+    }  # fmt: skip
 
 
 # --- serial framing -----------------------------------------------------------------------------

@@ -28,7 +28,7 @@ class Two:
         self.b.peers["a"].start(self.a.incarnation)
 
     def hear(self, link="one", **change):
-        beat = self.b.beat("a", link, {}, {})._replace(**change)
+        beat = self.b.beat("a", link)._replace(**change)
         return self.take(beat)
 
     def take(self, beat, link=None):
@@ -130,7 +130,7 @@ def test_the_next_deadline_is_never_missed():
 def test_replayed_old_stranger_misdirected_and_future_packets_change_nothing():
     two = Two()
     two.run(1, "one", "two")
-    fresh = two.b.beat("a", "one", {}, {})
+    fresh = two.b.beat("a", "one")
     assert two.take(fresh) == []
     before = view.report(two.a, two.now)
     cases = {
@@ -151,7 +151,7 @@ def test_replayed_old_stranger_misdirected_and_future_packets_change_nothing():
 
 def test_a_recording_does_not_bring_a_dead_peer_back_after_the_observer_restarted():
     two = Two()
-    recorded = [two.b.beat("a", "one", {}, {}) for _ in range(50)]
+    recorded = [two.b.beat("a", "one") for _ in range(50)]
     two.a = view.View("a", WALL + 9000, TIMING, {"b": two.links}, two.now)
     assert {two.take(beat) for beat in recorded} == {Reason.UNPROVEN}
     assert two.states()[0] == "unknown"
@@ -159,16 +159,20 @@ def test_a_recording_does_not_bring_a_dead_peer_back_after_the_observer_restarte
     assert two.states()[0] == "dead"
 
 
+def old(two):
+    return Beat("b", "a", "one", WALL, 99, two.a.incarnation, 99, {}, {}, {})
+
+
 def test_a_restarted_peer_is_proven_by_its_echo_and_its_numbers_begin_anew():
     two = Two()
     two.run(3, "one", "two")
     two.b = view.View("b", WALL + 77, TIMING, {"a": two.links}, two.now)
     assert two.hear("one") is Reason.UNPROVEN
-    echo = two.a.beat("b", "one", {}, {})
+    echo = two.a.beat("b", "one")
     assert echo.echo == WALL + 77
     assert two.b.receive(echo, "one", two.now, WALL)[0].new == "up"
     assert two.hear("one") == []
-    assert two.take(Beat("b", "a", "one", WALL, 99, two.a.incarnation, {}, {})) is Reason.OLD
+    assert two.take(old(two)) is Reason.OLD
 
 
 def test_a_peer_whose_clock_was_set_back_an_hour_is_heard_again():
@@ -178,10 +182,10 @@ def test_a_peer_whose_clock_was_set_back_an_hour_is_heard_again():
     two.b = view.View("b", WALL - 3_600_000, TIMING, {"a": two.links}, two.now)
     assert two.hear("one") is Reason.OLD
     with pytest.raises(Rejected):
-        two.b.receive(two.a.beat("b", "one", {}, {}), "one", two.now, WALL)
+        two.b.receive(two.a.beat("b", "one"), "one", two.now, WALL)
     assert two.b.incarnation == WALL + 1
     two.hear("one")  # a learns the new incarnation
-    two.b.receive(two.a.beat("b", "one", {}, {}), "one", two.now, WALL)
+    two.b.receive(two.a.beat("b", "one"), "one", two.now, WALL)
     assert two.hear("one") == []
 
 
@@ -193,7 +197,7 @@ def test_dead_means_silent_everywhere_for_deadtime_while_running(steps):
     two, past, quiet = Two(), [], {}
     for what, link, quarters in steps:
         if what == "hear":
-            past.append(two.b.beat("a", link, {}, {}))
+            past.append(two.b.beat("a", link))
             two.take(past[-1])
             quiet[link] = 0.0
         elif what == "replay" and past:
@@ -230,8 +234,46 @@ def test_a_higher_epoch_supersedes_only_what_is_held():
 
 def test_epochs_are_passed_on_at_first_hand_only_and_end_with_their_source():
     two = Two()
-    two.take(two.b.beat("a", "one", {"files": [4, 2], "database": [9, 0]}, {}))
+    two.b.tell({"files": [4, 2], "database": [9, 0]}, {})
+    two.hear()
     assert two.a.rumours({"files": (3, 2)}) == {"files": (4, heartbeat.HEARSAY)}
     assert two.a.rumours({"files": (5, 2)}) == {"files": (5, 2)}
     two.run(3)
     assert two.a.rumours({}) == {}
+
+
+def test_a_slow_link_does_not_bring_an_older_word_back():
+    """A serial line with a full buffer delivers seconds late."""
+    two = Two()
+    two.b.tell({"files": [3, 2]}, {"files.service": True})
+    late = [two.b.beat("a", "two") for _ in range(3)]
+    two.b.tell({"files": [3, 1]}, {})
+    two.hear("one")
+    assert [two.take(beat) for beat in late[:2]] != [Reason.REPLAYED] * 2
+    assert two.peer().claims == {"files": [3, 1]}
+    assert two.peer().health == {}
+
+
+def test_only_a_new_word_is_news():
+    two = Two()
+    two.hear("one")
+    assert two.a.news
+    two.a.news = False
+    two.run(1, "one", "two")
+    two.b.tell({}, {})
+    two.hear("one")
+    assert not two.a.news
+    two.b.tell({}, {"files.service": False})
+    two.hear("one")
+    assert two.a.news
+
+
+def test_whom_a_peer_does_not_hear_is_told():
+    two = Two()
+    two.run(1, "one")
+    two.b.peers["a"].state = view.DEAD
+    two.b.tell({}, {})
+    two.hear("one")
+    told = view.report(two.a, two.now)["b"]
+    assert (told["silent"], told["deaf"]) == ({"a": "lost"}, True)
+    assert told["state"] == "up"

@@ -10,7 +10,7 @@ from heartbeat_view import Timing
 PATHS = {
     "view": "/run/cluster/heartbeat.json",  # written here for the beacon, the runner and people
     "held": "/run/cluster/held",  # <resource>.json {"epoch": n}: served here at epoch n
-    "health": "/run/cluster/health",  # <service>.json {"ok": true|false|null}
+    "health": "/run/cluster/health",  # <service>.json {"ok", "at"}, of _utils/health.py
     "claims": "/var/lib/cluster",  # <resource>.json {"epoch": n}: of _modules/claim.py
     "incarnation": "/var/lib/cluster/heartbeat.incarnation",
     "step_down": "/usr/local/lib/cluster/step-down",  # argv: resource, held epoch, heard epoch

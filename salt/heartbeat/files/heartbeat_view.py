@@ -11,7 +11,7 @@ Time is seconds of one clock that never jumps (the daemon's is CLOCK_BOOTTIME). 
 
 from typing import NamedTuple
 
-from heartbeat import HEARSAY, HELD, Beat, Reason, Rejected
+from heartbeat import HEARSAY, HELD, NOBODY, Beat, Reason, Rejected, silent_of
 
 UNKNOWN, UP, LATE, DEAD = "unknown", "up", "late", "dead"
 # Far beyond any clock's error, and beyond any pause a sequence could have run on through.
@@ -100,14 +100,23 @@ class Peer(Watch):
     def __init__(self, name, links, now):
         super().__init__(now)
         self.name, self.tracks = name, {link: Track(now) for link in links}
-        self.incarnation = self.losses = 0
-        self.claims, self.health = {}, {}
+        self.incarnation = self.losses = self.version = 0
+        self.claims, self.health, self.silent = {}, {}, {}
 
     def start(self, incarnation):
         """The peer's daemon started anew: its numbers begin again, on every link."""
-        self.incarnation, self.claims, self.health = incarnation, {}, {}
+        self.incarnation, self.version = incarnation, 0
+        self.claims, self.health, self.silent = {}, {}, {}
         for track in self.tracks.values():
             track.sequence = 0
+
+    def take(self, beat):
+        """Take what the beat tells, unless a faster link brought a newer word; return if it is."""
+        if beat.version <= self.version:
+            return False
+        self.version = beat.version
+        self.claims, self.health, self.silent = beat.claims, beat.health, beat.silent
+        return True
 
     def check(self, beat, limit):
         """Raise Rejected if the beat is not newer than all before; notice a new start."""
@@ -132,7 +141,9 @@ class View:
         self.peers, self.counters = {}, {reason.value: 0 for reason in Reason}
         self.judged, self.due = now, now
         self.stalls, self.stall = 0, None
+        self.version, self.told, self.news = 0, None, False
         self.configure(timing, peers, now)
+        self.tell({}, {})
 
     def configure(self, timing, peers, now):
         """Take a new configuration; what stays in it keeps its history."""
@@ -155,7 +166,7 @@ class View:
         peer.check(beat, max(wall, self.incarnation) + AHEAD_INCARNATION)
         if beat.echo != self.incarnation:
             raise Rejected(Reason.UNPROVEN)
-        peer.claims, peer.health = beat.claims, beat.health
+        self.news |= peer.take(beat)
         tracked = peer.tracks[link]
         silent, total = now - tracked.since, now - peer.since
         olds = tracked.hear_number(beat.sequence, now), peer.hear(now)
@@ -185,14 +196,21 @@ class View:
             yield peer
             yield from peer.tracks.values()
 
-    def beat(self, name, link, claims, health):
+    def tell(self, claims, health):
+        """Say this from the next beat on, and whom this VM does not hear."""
+        told = claims, health, silent_of({name: peer.state for name, peer in self.peers.items()})
+        if told != self.told:
+            self.version, self.told = self.version + 1, told
+
+    def beat(self, name, link):
         """Return the next Beat to a peer over a link."""
         peer = self.peers[name]
         track = peer.tracks[link]
         track.sent += 1
         return Beat(
-            self.name, name, link, self.incarnation, track.sent, peer.incarnation, claims, health
-        )
+            self.name, name, link, self.incarnation, track.sent, peer.incarnation,
+            self.version, *self.told,
+        )  # fmt: skip
 
     def rumours(self, own):
         """Return own claims, and higher epochs told first-hand by peers that are heard."""
@@ -218,7 +236,7 @@ def _changes(peer, *steps):
 
 
 def report(view, now):
-    """Return the peers as plain data, times as seconds before now."""
+    """Return the peers as plain data, times as seconds before now; deaf: it hears nobody."""
     return {
         peer.name: {
             "state": peer.state,
@@ -228,6 +246,8 @@ def report(view, now):
             "losses": peer.losses,
             "claims": peer.claims,
             "health": peer.health,
+            "silent": {name: word for name, word in peer.silent.items() if name != NOBODY},
+            "deaf": NOBODY in peer.silent,
             "links": {
                 link: {
                     "state": track.state,

@@ -55,7 +55,7 @@ class Daemon:
         self.links, self.resting, self.answered = {}, {}, {}
         self.next_tick, self.next_view = now, now
         self.seen, self.own, self.health = {}, {}, {}
-        self.told, self.changed = {}, False
+        self.changed = False
         self.reload = self.stop = False
         self.take(config)
         for text in [*heartbeat_system.privileged(), *([problem] if problem else [])]:
@@ -110,7 +110,7 @@ class Daemon:
             self.wake()
             # Judged only after everything that had arrived was read.
             self.note(self.view.judge(clock()))
-            if self.changed:
+            if self.changed or self.view.news:
                 self.publish()
             if clock() >= self.next_tick:
                 self.tick()
@@ -184,7 +184,7 @@ class Daemon:
         self.systemd.say("WATCHDOG=1")
 
     def send(self, link, peer):
-        beat = self.view.beat(peer, link.name, self.told, self.health)
+        beat = self.view.beat(peer, link.name)
         link.send(peer, heartbeat.encode(beat, self.config.key, self.identity))
 
     def know_self(self):
@@ -194,8 +194,8 @@ class Daemon:
         own = {name: (epoch, heartbeat.SEEN) for name, epoch in self.seen.items()}
         own.update((name, (entry.get("epoch"), heartbeat.HELD)) for name, entry in held.items())
         self.own = heartbeat.claims_of(own)
-        self.health = heartbeat.health_of({name: entry.get("ok") for name, entry in health.items()})
-        self.told = heartbeat.claims_of(self.view.rumours(self.own))
+        self.health = heartbeat.health_of(heartbeat.current(health, clock()))
+        self.view.tell(heartbeat.claims_of(self.view.rumours(self.own)), self.health)
 
     def step_down(self, beat):
         """Run the hook if the sender knows a higher epoch of what is served here."""
@@ -236,11 +236,14 @@ class Daemon:
             text = f"{what} is {change.new} (was {change.old}) after {change.silence:.2f} s"
             self.log.say(level, (change.peer, change.link, change.new), text)
         self.changed |= bool(changes)
+        if any(change.link is None for change in changes):
+            # Whom this VM hears or not, the other observers learn at once.
+            self.next_tick = clock()
 
     def publish(self):
         """Write the view; ``at`` is CLOCK_BOOTTIME, everything else counts seconds before it."""
         now = clock()
-        self.next_view, self.changed = now + PUBLISH, False
+        self.next_view, self.changed, self.view.news = now + PUBLISH, False, False
         stall = self.view.stall
         heartbeat_system.publish(self.config.paths["view"], {
             "name": self.view.name,
@@ -252,7 +255,7 @@ class Daemon:
                 "count": self.view.stalls,
                 "last": stall and {"ago": now - stall[0], "seconds": stall[1]},
             },
-            "own": {"claims": self.own, "health": self.health},
+            "own": {"claims": self.own, "health": self.health, "silent": self.view.told[-1]},
             "links": {
                 name: {"open": link.is_open(), "dropped": link.dropped, "problem": link.problem}
                 for name, link in self.links.items()
