@@ -18,6 +18,16 @@ RESOURCE_ADDRESSES = {
     "files": ("files",),
     "database": ("database",),
 }
+# Beacons tick once a second by themselves: an interval would only cost a second more at the start.
+BEACONS = {"file": ["drbd"], "database": ["replication"], "balancer": ["real_server"]}
+# Events that ask a master to look; it decides from what it finds, not from the event.
+REACTOR = {
+    "heartbeat": ["salt/beacon/*/heartbeat/*", "cluster/heartbeat/*"],
+    "drbd": ["salt/beacon/*/drbd/*"],
+    "replication": ["salt/beacon/*/replication/*"],
+    "real_server": ["salt/beacon/*/real_server/*"],
+    "tend": ["cluster/tend"],
+}
 _UNITS = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
@@ -197,8 +207,9 @@ def arbiter_members(cluster):
 
 def minion_config(cluster, name):
     """Return the content of minion.d/cluster.conf: every minion speaks to both masters at once."""
+    me = vm(cluster, name)
     return {
-        "id": vm(cluster, name)["name"],
+        "id": me["name"],
         "master": masters(cluster),  # addresses: resolving a name blocks the only event loop
         "master_type": "str",  # "failover" lost events for ever when a master lost power
         "retry_dns": 0,
@@ -227,6 +238,7 @@ def minion_config(cluster, name):
         "mine_enabled": False,
         "enable_fqdns_grains": False,  # resolves every own address: seconds without a name server
         "enable_gpu_grains": False,
+        "beacons": {beacon: [] for beacon in ["heartbeat", *BEACONS.get(me["role"], [])]},
     }
 
 
@@ -239,6 +251,13 @@ def master_config(cluster, name=None):
         # Between two rounds of "still at it?" to every minion; each costs a slow VM CPU time.
         "gather_job_timeout": 10,
         "reactor_refresh_interval": 86400,  # a cold reactor costs half a second
+        "reactor": [
+            {tag: [f"{TREE}/reactor/{name}.sls"]} for name, tags in REACTOR.items() for tag in tags
+        ],
+        "engines": [{"heartbeat": {}}],
+        # Each reaction would be a job on the disk: there is one every five seconds, and a
+        # failover must not wait for the disk of a balancer.
+        "runnerclient_returns": False,
         "file_roots": {"base": [f"{TREE}/salt"]},
         "pillar_roots": {"base": [f"{TREE}/pillar"]},
         "pillar_safe_render_error": False,  # the operator reads what is wrong; secrets are not here
