@@ -22,7 +22,7 @@ The whole cluster on this machine: two servers of four VMs each and a witness, r
 Linux, on networks without a route out. Nothing but root is needed; the first `up` builds an image.
 """
 TARGET = "a VM or a server (lb1, server1)"
-LINK = "a VM, a server, or one of its links (lb1, server1, lb1:eth1, server1:eth1)"
+LINK = "a VM, a server, or one of its links (lb1, server1, lb1:eth1, lb1:serial, server1:eth1)"
 
 
 def parser():
@@ -40,6 +40,7 @@ def parser():
 
     rest = (["arguments"], {"nargs": "*", "metavar": "ARGS"})
     target = (["target"], {"help": TARGET})
+    link = (["target"], {"nargs": "+", "help": LINK + "; `lb1 serial` is the same as `lb1:serial`"})
     one_way = (["--way"], {"choices": ["in", "out"], "help": "only what the target gets, sends"})
     add("up", "bring everything up; on a running lab, converge it",
         (["--full-size"], {"action": "store_true", "help": "VMs as big as the pillar says"}),
@@ -56,8 +57,8 @@ def parser():
     add("start", "switch on", target)
     add("pause", "freeze", target)
     add("resume", "let go on", target)
-    add("cut", "pull a cable", (["target"], {"help": LINK}), one_way)
-    add("heal", "plug a cable in again", (["target"], {"help": LINK}))
+    add("cut", "pull a cable", link, one_way)
+    add("heal", "plug a cable in again", link)
     add("logs", "show a VM's journal, or the logs of the last up",
         (["vm"], {"nargs": "?"}), rest)
     add("open", "print how to reach the site from this machine",
@@ -168,7 +169,7 @@ def show_status(options, root):
     lab = running(options, root)
     found = status.rows(lab)
     print(status.table(found))
-    cuts = lab.network.cuts()
+    cuts = lab.cuts()
     if cuts:
         print(f"\ncut: {', '.join(cuts)}")
     return 0 if all(row["state"] == "up" for row in found) else 3
@@ -214,7 +215,12 @@ def fault(verb):
 
 def cut(options, root):
     """Cut links."""
-    running(options, root).cut(options.target, options.way)
+    running(options, root).cut(":".join(options.target), options.way)
+
+
+def heal(options, root):
+    """Undo cuts."""
+    running(options, root).heal(":".join(options.target))
 
 
 def logs(options, root):
@@ -261,7 +267,7 @@ def measure(options, root):
 COMMANDS = {
     "up": up, "down": down, "status": show_status, "run": run, "salt": salt, "client": client,
     "crash": fault("crash"), "start": fault("start"), "pause": fault("pause"),
-    "resume": fault("resume"), "cut": cut, "heal": fault("heal"), "logs": logs,
+    "resume": fault("resume"), "cut": cut, "heal": heal, "logs": logs,
     "open": open_proxy, "push": push, "image": build, "bench": measure,
 }
 os.environ.setdefault("PYTHONDONTWRITEBYTECODE", "1")

@@ -17,6 +17,7 @@ from lab.errors import CommandFailed, LabError
 from lab.image import Images
 from lab.machine import Machine
 from lab.process import Processes
+from lab.serial import INTERFACE, Serial
 
 DEFAULTS = {"engine": None, "full_size": False, "moodle": None}
 
@@ -74,6 +75,10 @@ class Lab:
         self.sockets = Path("/run", self.id)  # a socket's path may have 108 signs only
         entries = self.topology.vms(self.cluster)
         self.network = networks.Network(self.id, networks.plan(self.cluster, entries))
+        self.serial = Serial(self.run_folder / "serial", self._pairs(entries), {
+            server: [entry["name"] for entry in entries if entry["server"] == server]
+            for server in self.cluster["servers"]
+        })
         self.machines = {entry["name"]: self._machine(number, entry)
                          for number, entry in enumerate(entries)}
         self.proxy = Processes(self.run_folder / "proxy.json")
@@ -81,6 +86,14 @@ class Lab:
             server: Server(server, [m for m in self.machines.values() if m.server == server])
             for server, entry in self.cluster["servers"].items() if entry is not None
         }
+
+    def _pairs(self, entries):
+        """Return the pairs of VMs that a serial line connects, if the pillar wants any."""
+        wanted = self.cluster["heartbeat"].get("serial")
+        found = [(entry["name"], self.topology.peer(self.cluster, entry["name"]))
+                 for entry in (entries if wanted else [])]
+        names = [(name, peer["name"]) for name, peer in found if peer]
+        return [(a, b) for index, (a, b) in enumerate(names) if (b, a) not in names[:index]]
 
     def _machine(self, number, entry):
         engine = self.engine if entry["role"] == "database" else None
@@ -183,6 +196,7 @@ class Lab:
     def stop(self):
         """End the processes and remove the networks; disks and logs stay."""
         self.proxy.kill()
+        self.serial.down()
         for machine in self.machines.values():
             machine.processes.kill()
         with ThreadPoolExecutor(len(self.machines)) as pool:
@@ -221,11 +235,19 @@ class Lab:
 
     def cut(self, name, way=None):
         """Cut the cables of a VM or a server, or one (lb1:eth1); `way` in or out cuts half."""
-        self.network.cut(name, way)
+        if not name.endswith(f":{INTERFACE}"):
+            self.network.cut(name, way)
+        self.serial.cut(name, way)
 
     def heal(self, name):
         """Undo every cut of a VM, a server or one link."""
-        self.network.heal(name)
+        if not name.endswith(f":{INTERFACE}"):
+            self.network.heal(name)
+        self.serial.heal(name)
+
+    def cuts(self):
+        """Return what is cut now, as the targets that `heal` takes."""
+        return [*self.network.cuts(), *self.serial.cuts()]
 
     def run(self, name, argv, **options):
         """Run a command in a VM; return its CompletedProcess."""

@@ -7,6 +7,8 @@ cluster:
     file: {vcpus: 1, memory: 320M, disk: 8G, data_disk: 2G}
     database: {vcpus: 1, memory: 1G, disk: 8G, data_disk: 4G}
     witness: {vcpus: 1, memory: 256M, disk: 8G}
+  heartbeat:
+    serial: {device: /dev/ttyS0}   # lab/serial.py
   files:
     device: /dev/ubdb
   database:

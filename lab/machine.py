@@ -14,16 +14,24 @@ from lab.process import Processes
 # All mounts end with the process: it lives in a mount namespace of its own, in a chroot because the
 # kernel needs a newer C library than the host may have. Its memory is a file in a tmpfs of its own,
 # so the size of the host's /dev/shm does not matter.
+#
+# A kernel that reboots by itself would find its taps gone: it ends instead, and the loop starts it
+# anew, unless the VM switched itself off or never came up. It dies with the loop.
 BOOT = """
 set -e
-root=$1 run=$2 cache=$3 memory=$4; shift 4
+root=$1 run=$2 cache=$3 memory=$4 console=$5 serial=$6; shift 6
 mount --bind "$run" "$root/mnt"
 mount --bind "$cache" "$root/media"
 mount -t proc proc "$root/proc"
 mount -t sysfs sysfs "$root/sys"
 mount --rbind /dev "$root/dev"
 mount -t tmpfs -o "size=$memory" tmpfs "$root/dev/shm"
-exec chroot "$root" /usr/bin/linux "$@"
+[ -z "$serial" ] || exec 3<>"$serial.in" 4<>"$serial.out"
+while began=$(date +%s); do
+  setpriv --pdeathsig KILL chroot "$root" /usr/bin/linux "$@" && code=0 || code=$?
+  if [ $(($(date +%s) - began)) -lt 3 ]; then exit "$code"; fi
+  if tail -n 3 "$console" | grep -qE 'reboot: (Power down|System halted)'; then exit 0; fi
+done
 """
 SSH = {
     "BatchMode": "yes", "StrictHostKeyChecking": "yes", "LogLevel": "ERROR",
@@ -33,8 +41,12 @@ SSH = {
 }
 
 
-def kernel_arguments(entry, links, image):
-    """Return the kernel's command line for a VM; `links` in the order of its interfaces."""
+def kernel_arguments(entry, links, image, serial=False):
+    """
+    Return the kernel's command line for a VM; `links` in the order of its interfaces.
+
+    `serial`: whether /dev/ttyS0 is a line, on the descriptors 3 and 4.
+    """
     name = entry["name"]
     arguments = [
         "seccomp=on", f"umid={name}", f"uml_dir=/mnt/machines/{name}/uml/",
@@ -44,8 +56,9 @@ def kernel_arguments(entry, links, image):
     if entry["size"]["data_disk"]:
         arguments.append(f"ubd1=/mnt/machines/{name}/data")
     arguments += [
-        "root=/dev/ubda", "rw", "con=null", "con0=null,fd:1", "ssl=null", "init=/sbin/init",
-        "quiet", "systemd.show_status=0", "panic=1", f"lab.seed=/mnt/seed/{name}",
+        "root=/dev/ubda", "rw", "con=null", "con0=null,fd:1", "ssl=null",
+        *(["ssl0=fd:3,fd:4"] if serial else []), "init=/sbin/init",
+        "noreboot", "quiet", "systemd.show_status=0", "panic=1", f"lab.seed=/mnt/seed/{name}",
     ]
     for number, link in enumerate(links):
         # Without gro=1 a tap carries 1.6 Mbit/s; without a fixed mac a reboot costs 20 s.
@@ -92,10 +105,15 @@ class Machine:
         if size["data_disk"] and not (self.folder / "data").exists():
             with (self.folder / "data").open("wb") as disk:
                 disk.truncate(size["data_disk"])
-        arguments = kernel_arguments(self.entry, self.links, self._image.name)
+        serial = self._lab.serial.folder / self.name if self.name in self._lab.serial.vms else ""
+        if serial:
+            self._lab.serial.up()
+            self._lab.serial.drain(self.name)
+        arguments = kernel_arguments(self.entry, self.links, self._image.name, bool(serial))
         boot = ["nsenter", f"--net=/run/netns/{self._lab.network.name}",
                 "unshare", "--mount", "--propagation", "private", "sh", "-c", BOOT, "boot",
-                self._tree, self._lab.run_folder, self._image.parent, str(self.memory + 2**24)]
+                self._tree, self._lab.run_folder, self._image.parent, str(self.memory + 2**24),
+                self.console, serial]
         with self.console.open("ab") as console:
             child = subprocess.Popen(
                 [*boot, *arguments], stdin=subprocess.DEVNULL, stdout=console, stderr=console,
@@ -106,7 +124,8 @@ class Machine:
     def crash(self):
         """Cut the power: nothing is flushed, the disks stay as they are."""
         self.processes.kill()
-        wait_until(lambda: not self.running, f"{self.name} to lose power", 5, pause=0.02)
+        wait_until(lambda: not (self.running or self.processes.ending),
+                   f"{self.name} to lose power", 5, pause=0.02)
         self._close()
 
     def pause(self):

@@ -1,4 +1,4 @@
-"""A VM's processes on the host: one main process and its session, found again by any later call."""
+"""A VM's processes on the host: one that leads and its family, found again by any later call."""
 
 import contextlib
 import json
@@ -6,7 +6,7 @@ import os
 import signal
 from pathlib import Path
 
-SESSION, STATE, STARTED = 3, 0, 19  # fields of /proc/PID/stat behind the command's name
+STATE, PARENT, SESSION, STARTED = 0, 1, 3, 19  # fields of /proc/PID/stat behind the command's name
 
 
 def fields(pid, proc="/proc"):
@@ -18,13 +18,17 @@ def fields(pid, proc="/proc"):
     return text[text.rindex(")") + 2:].split()
 
 
-def session(leader, proc="/proc"):
-    """Return the pids of what lives in the session that `leader` began, the leader first."""
-    found = []
-    for pid in (int(name) for name in os.listdir(proc) if name.isdigit()):
-        seen = fields(pid, proc)
-        if seen and seen[SESSION] == str(leader) and seen[STATE] not in "ZX":
-            found.append(pid)
+def family(leader, proc="/proc"):
+    """
+    Return the pids of what lives in the session of `leader` or of a child of it, itself first.
+
+    A User-Mode Linux that leads no session begins one of its own.
+    """
+    seen = {int(name): fields(name, proc) for name in os.listdir(proc) if name.isdigit()}
+    leaders = {str(leader)} | {str(pid) for pid, each in seen.items()
+                               if each and each[PARENT] == str(leader)}
+    found = [pid for pid, each in seen.items()
+             if each and each[SESSION] in leaders and each[STATE] not in "ZX"]
     return sorted(found, key=lambda pid: pid != leader)
 
 
@@ -32,7 +36,7 @@ class Processes:
     """What `remember` wrote down about a session leader; a number used again is not mistaken."""
 
     def __init__(self, path):
-        self.path = Path(path)
+        self.path, self._ended = Path(path), []
 
     def remember(self, pid):
         """Write down the leader of a session."""
@@ -58,21 +62,34 @@ class Processes:
         return bool(pid) and fields(pid)[STATE] in "Tt"
 
     def signal(self, number):
-        """Send a signal to the leader and then to everything in its session."""
+        """Send a signal to the leader and then to all of its family."""
         pid = self.pid
-        for each in session(pid) if pid else []:
+        for each in family(pid) if pid else []:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(each, number)
 
     def kill(self):
         """End all of it at once, as a power cut would."""
-        self.signal(signal.SIGKILL)
+        pid = self.pid
+        if not pid:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGSTOP)  # a leader that stands still begins nothing new
+        self._ended = family(pid)
+        for each in self._ended:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(each, signal.SIGKILL)
+
+    @property
+    def ending(self):
+        """Whether something that `kill` ended is still there, with its taps and its memory."""
+        return any(seen and seen[STATE] not in "ZX" for seen in map(fields, self._ended))
 
     @property
     def memory(self):
-        """Bytes of the host's memory that the session holds (its proportional share)."""
+        """Bytes of the host's memory that the family holds (its proportional share)."""
         pid = self.pid
-        return sum(_pss(each) for each in session(pid)) if pid else 0
+        return sum(_pss(each) for each in family(pid)) if pid else 0
 
 
 def _pss(pid):

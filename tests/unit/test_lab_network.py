@@ -1,13 +1,14 @@
 """The lab's networks, machines and seeds, as data; and a real network in namespaces of the test."""
 
 import os
+import select
 import shutil
 import subprocess
 
 import pytest
 import yaml
 
-from lab import config, machine, network, process, seed, tree
+from lab import config, machine, network, process, seed, serial, tree
 from lab.deadline import wait_until
 from lab.errors import LabError
 from tests.loading import ROOT
@@ -139,12 +140,13 @@ def test_push_brings_changes_and_removals_but_never_touches_secrets(tmp_path):
     assert not (there / "_modules/__pycache__").exists()
 
 
-def test_a_session_is_paused_and_killed_as_a_whole(tmp_path):
-    child = subprocess.Popen(["sh", "-c", "sleep 60 & sleep 60 & wait"], start_new_session=True)
+def test_a_vm_that_began_a_session_of_its_own_is_paused_and_killed_as_a_whole(tmp_path):
+    script = "sleep 60 & setsid sleep 60 & wait"
+    child = subprocess.Popen(["sh", "-c", script], start_new_session=True)
     known = process.Processes(tmp_path / "process.json")
     known.remember(child.pid)
-    wait_until(lambda: len(process.session(child.pid)) == 3, "both sleeps", 5, pause=0.02)
-    family = process.session(child.pid)
+    wait_until(lambda: len(process.family(child.pid)) == 3, "both sleeps", 5, pause=0.02)
+    family = process.family(child.pid)
     assert len(family) == 3
     assert family[0] == child.pid == known.pid
     known.signal(19)
@@ -152,7 +154,74 @@ def test_a_session_is_paused_and_killed_as_a_whole(tmp_path):
     known.kill()
     assert child.wait(timeout=5) == -9
     assert known.pid is None
-    wait_until(lambda: not process.session(child.pid), "both sleeps to end", 5, pause=0.02)
+    wait_until(lambda: not known.ending, "both sleeps to end", 5, pause=0.02)
+
+
+@pytest.mark.parametrize(("ends", "boots"), [
+    ("echo; exit 0", 2),                             # reboot, panic
+    ("echo reboot: Power down; exit 0", 1),
+    ("echo reboot: System halted; exit 0", 1),
+])
+def test_a_vm_that_reboots_by_itself_comes_up_again_and_one_switched_off_does_not(
+    tmp_path, ends, boots
+):
+    """A User-Mode Linux that restarts inside its own process finds its taps gone."""
+    loop = machine.BOOT[machine.BOOT.index("while"):]
+    (tmp_path / "linux").write_text(
+        f"echo booted >>{tmp_path}/boots\n"
+        f"[ $(grep -c . {tmp_path}/boots) -lt 2 ] || sleep 60\nsleep 3\n{ends}\n")
+    loop = loop.replace('chroot "$root" /usr/bin/linux', f"sh {tmp_path}/linux")
+    with (tmp_path / "console").open("wb") as console:
+        child = subprocess.Popen(["sh", "-c", f"console={tmp_path}/console; {loop}"],
+                                 start_new_session=True, stdout=console)
+    known = process.Processes(tmp_path / "process.json")
+    known.remember(child.pid)
+
+    def settled():
+        count = len((tmp_path / "boots").read_text().split()) if (tmp_path / "boots").exists() else 0
+        return count == boots and (count == 2 or known.pid is None)
+
+    wait_until(settled, f"{boots} boots", 10)
+    known.kill()
+    wait_until(lambda: not known.ending, "the loop to end", 5)
+
+
+@pytest.fixture
+def lines(tmp_path):
+    """Serial lines of two pairs with a relay of their own, and a function that sends."""
+    found = serial.Serial(tmp_path / "serial", [("a1", "a2"), ("b1", "b2")],
+                          {"s1": ["a1", "b1"], "s2": ["a2", "b2"]})
+    found.up()
+
+    def carried(sender, receiver):
+        found.drain(receiver)
+        (found.folder / f"{sender}.out").write_bytes(b"beat")
+        pipe = os.open(found.folder / f"{receiver}.in", os.O_RDWR | os.O_NONBLOCK)
+        try:
+            return bool(select.select([pipe], [], [], 0.3)[0]) and os.read(pipe, 99) == b"beat"
+        finally:
+            os.close(pipe)
+
+    yield found, carried
+    found.down()
+    wait_until(lambda: not found.processes.ending, "the relay to end", 5, pause=0.02)
+
+
+def test_a_serial_line_carries_both_ways_and_can_be_cut(lines):
+    line, carried = lines
+    wait_until(lambda: carried("a1", "a2"), "the relay", 5)
+    assert carried("a2", "a1") and carried("b1", "b2")
+    line.cut("a1:serial")
+    assert not carried("a1", "a2") and not carried("a2", "a1") and carried("b1", "b2")
+    assert line.cuts() == ["a1:serial"]
+    line.heal("a1")
+    line.cut("s1", "out")
+    assert not carried("b1", "b2") and carried("b2", "b1")
+    line.heal("s1:serial")
+    assert carried("b1", "b2") and line.cuts() == []
+    assert line.lines("a1:eth1") == line.lines("web1") == []
+    with pytest.raises(LabError, match="a1, a2, b1, b2"):
+        line.cut("web1:serial")
 
 
 def test_a_pid_used_again_is_not_ours(tmp_path):
