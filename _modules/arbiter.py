@@ -88,10 +88,11 @@ def swap(resource, transition, revision=None, timeout=TIMEOUT, **kwargs):
     Apply a transition of `_utils/record.py` with its arguments to the record of ``resource``.
 
     Return ``{"swapped": bool, "record": the record now, "revision": its revision, "reason":
-    sentence}``; ``swapped`` is false when the record does not allow the transition. If somebody else changes the record in
-    between, the transition is judged again on the new one, unless ``revision`` (of `look`) binds
-    it to the one looked at: whoever verifies something before the swap (``mirrored``,
-    ``founded``) needs that, because a `serve_alone` granted meanwhile voids what was verified.
+    sentence}``; ``swapped`` is false when the record does not allow the transition. If somebody
+    else changes the record in between, the transition is judged again on the new one, unless
+    ``revision`` (of `look`) binds it to the one looked at: whoever verifies something before the
+    swap (``mirrored``, ``founded``) needs that, because a `serve_alone` granted meanwhile voids
+    what was verified.
     Every granted swap is a write, also one that repeats what the record says already.
 
     Raises CommandExecutionError when there is no record, or when the arbiter cannot be reached

@@ -24,8 +24,30 @@ could serve), ``director.networks``), absent and confirmed (VMs or servers out o
 an operator's word), history (failovers and failed activations), driver.
 """
 
+import importlib.util
+from pathlib import Path
 from typing import NamedTuple
 
+
+def _sibling(name):
+    """
+    Return another module of this folder.
+
+    Salt gives no ``__utils__`` to what stands in _utils, and would not refresh what is imported by
+    its plain name, which may also be another's.
+    """
+    path = Path(__file__).with_name(f"{name}.py")
+    spec = importlib.util.spec_from_file_location(f"{__name__}_{name}", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+conditions, obstacle, presence, record, topology = map(
+    _sibling, ("conditions", "obstacle", "presence", "record", "topology")
+)
+
+OBSERVERS = ("balancer", "witness")
 ROLES = {"director": "balancer", "files": "file", "database": "database"}
 # Seconds a command stays valid. Too short errs towards repeating a step, too long towards waiting
 # for a VM that died with the command; neither harms the data.
@@ -48,6 +70,7 @@ class Case(NamedTuple):
     resource: str
     record: dict
     standbys: list
+    observers: list
     data: bool
 
     @property
@@ -55,7 +78,7 @@ class Case(NamedTuple):
         return self.record["holder"]
 
     def told(self, vm):
-        return __utils__["presence.told"](self.view["views"], vm)
+        return presence.told(self.view["views"], vm)
 
     def health(self, vm, what):
         return self.told(vm).get("health", {}).get(f"{self.resource}.{what}")
@@ -66,7 +89,12 @@ class Case(NamedTuple):
         return told["held"].get(self.resource, 0) if "held" in told else None
 
     def judge(self, vm):
-        return __utils__["presence.judge"](self.view["views"], self.view["me"], vm)
+        return presence.judge(self.view["views"], self.view["me"], vm, self.observers)
+
+    def why_lost(self, vm):
+        if presence.is_deaf(self.view["views"], self.view["me"], vm, self.observers):
+            return f"{vm} hears nobody any more"
+        return f"{vm} is silent on every link"
 
     def is_in(self, vm, names):
         server = self.view["cluster"]["vms"][vm].get("server")
@@ -75,12 +103,10 @@ class Case(NamedTuple):
     def absent(self, vm):
         return self.is_in(vm, self.view.get("absent", ()))
 
-    def refuse(self, condition, alternative, **facts):
-        """Return one rejected alternative."""
-        facts.setdefault("resource", self.resource)
-        told = condition
-        if not isinstance(condition, dict):
-            told = __utils__["conditions.refusal"](condition, **facts)
+    def refuse(self, refusal, alternative):
+        """Return one rejected alternative; refusal: ``(condition, facts)``."""
+        condition, facts = refusal
+        told = conditions.refusal(condition, **{"resource": self.resource, **facts})
         return {"resource": self.resource, "alternative": alternative, **told}
 
     def swap(self, transition, reason, **arguments):
@@ -99,6 +125,7 @@ class Case(NamedTuple):
             "epoch": epoch or self.record["epoch"],
             "deadline": self.view["now"] + SECONDS[do],
             "reason": reason,
+            "wait": True,
             **more,
         }
 
@@ -106,8 +133,8 @@ class Case(NamedTuple):
 def decide(view):
     """Return the Decision of this view; no resource's steps depend on another's."""
     actions, reasons, rejected = {}, [], []
-    for resource, role in ROLES.items():
-        steps, refused = _resource(view, resource, role)
+    for resource in ROLES:
+        steps, refused = _resource(view, resource)
         rejected += refused
         if steps:
             actions[resource] = steps
@@ -131,25 +158,34 @@ def step_down(held, heard):
     }
 
 
-def _resource(view, resource, role):
-    record = view["records"].get(resource)
-    vms = [vm["name"] for vm in __utils__["topology.vms"](view["cluster"], role)]
-    data = __utils__["record.has_data"](resource)
-    case = Case(view, resource, record, [], data)
-    if record is None:
-        return [], [case.refuse("ARBITER_UNREACHABLE", "any change")]
-    if not record:
-        return [], [case.refuse("NOT_FOUNDED", "any change")]
-    case = case._replace(standbys=[vm for vm in vms if vm != record["holder"]])
-    if newer := _newer(case, vms):
-        return [], [newer]
-    if record["founding"]:
-        return [], [case.refuse("FOUNDING", "any change", holder=record["holder"])]
-    if case.absent(record["holder"]):
-        return [], [case.refuse("ABSENT_ON_PURPOSE", "failover", vm=record["holder"])]
-    state, why = case.judge(record["holder"])
+def look(view, resource):
+    """Return ``(Case, None)``, or ``(Case, refusal)`` if nothing can be said without its record."""
+    vms = topology.vms(view["cluster"])
+    found = view["records"].get(resource)
+    names = [vm["name"] for vm in vms if vm["role"] == ROLES[resource]]
+    observers = [vm["name"] for vm in vms if vm["role"] in OBSERVERS]
+    standbys = [vm for vm in names if found and vm != found["holder"]]
+    case = Case(view, resource, found, standbys, observers, record.has_data(resource))
+    if found is None:
+        return case, case.refuse(("ARBITER_UNREACHABLE", {}), "any change")
+    if not found:
+        return case, case.refuse(("NOT_FOUNDED", {}), "any change")
+    if newer := _newer(case, names):
+        return case, newer
+    if found["founding"]:
+        return case, case.refuse(("FOUNDING", {"holder": case.holder}), "any change")
+    return case, None
+
+
+def _resource(view, resource):
+    case, refused = look(view, resource)
+    if refused:
+        return [], [refused]
+    state, why = case.judge(case.holder)
+    if state == "lost" and case.absent(case.holder):
+        return [], [case.refuse(("ABSENT_ON_PURPOSE", {"vm": case.holder}), "failover")]
     if state == "lost":
-        return _promote(case, f"{record['holder']} is silent on every link")
+        return _promote(case, case.why_lost(case.holder))
     if state == "unsure":
         return [], [case.refuse(why, "failover")]
     steps, refused = _holder_alive(case)
@@ -165,23 +201,24 @@ def _newer(case, vms):
         )
         if seen > case.record["epoch"]:
             facts = {"vm": vm, "seen": seen, "epoch": case.record["epoch"]}
-            return case.refuse("RECORD_OUTDATED", "any change", **facts)
+            return case.refuse(("RECORD_OUTDATED", facts), "any change")
     return None
 
 
 def _holder_alive(case):
-    holder, epoch = case.holder, case.record["epoch"]
+    holder, epoch, held = case.holder, case.record["epoch"], case.held(case.holder)
     if why := _unable(case):
         steps, refused = _promote(case, why, alive=True)
-        return steps or _restart(case, why), refused
-    if case.health(holder, "service") is False:
-        steps = _restart(case, f"the service of {case.resource} on {holder} fails")
-        return steps, [case.refuse("RESTART_FIRST", "failover", vm=holder)]
-    held = case.held(holder)
+        return steps or _again(case, why), refused
     if held is None:
-        return [], [case.refuse("HOLDER_UNKNOWN", "any change", vm=holder)]
+        return [], [case.refuse(("HOLDER_UNKNOWN", {"vm": holder}), "any change")]
     if held < epoch:
         return _activate(case, f"{holder} holds epoch {epoch} and does not serve yet"), []
+    if case.data and case.health(holder, "service") is False:
+        steps = _restart(case, f"the service of {case.resource} on {holder} fails")
+        return steps, [case.refuse(("RESTART_FIRST", {"vm": holder}), "failover")]
+    if steps := _replaced(case):
+        return steps, []
     return _mirroring(case) if case.data else ([], [])
 
 
@@ -204,16 +241,34 @@ def _unable(case):
 
 
 def _restart(case, reason):
-    if not case.data or case.health(case.holder, "service") is not False:
-        return []
     return [case.job("restart", case.holder, reason)]
+
+
+def _again(case, reason):
+    """Nobody can take over: the holder that was unable tries what it can, again."""
+    if case.held(case.holder) == case.record["epoch"]:
+        failing = case.data and case.health(case.holder, "service") is False
+        return _restart(case, reason) if failing else []
+    if not case.data and case.health(case.holder, "networks") is False:
+        return []
+    return _activate(case, f"{reason}; nobody else can")
+
+
+def _replaced(case):
+    """Return the step that ends what a living standby still serves in an epoch that is over."""
+    for standby in case.standbys:
+        held = case.held(standby)
+        if held and case.judge(standby)[0] == "alive":
+            why = f"{standby} serves epoch {held}, but {case.holder} has {case.record['epoch']}"
+            return [case.job("deactivate", standby, why)]
+    return []
 
 
 def _activate(case, reason):
     """Put the recorded holder in charge: with its mirror, or alone after a swap of its own."""
-    alone = case.data and not case.record["mirrored"]
-    steps = [case.job("activate", case.holder, reason, alone=alone)]
-    return [_alone(case, reason), *steps] if alone else steps
+    if case.data and not case.record["mirrored"]:
+        return alone(case, reason)
+    return [case.job("activate", case.holder, reason, alone=False)]
 
 
 def _alone(case, reason):
@@ -238,18 +293,20 @@ def _release(case):
     lost = [vm for vm in case.standbys if case.judge(vm)[0] != "alive"]
     steps = []
     for standby in lost:
-        if refused := __utils__["obstacle.death"](case, standby):
+        if refused := obstacle.death(case, standby):
             return [], [case.refuse(refused, f"let {case.holder} go on alone")]
         steps += _fence(case, standby, why)
-    return [*steps, _alone(case, why), case.job("activate", case.holder, why, alone=True)], []
+    return [*steps, *alone(case, why)], []
+
+
+def alone(case, reason):
+    """Return the steps after which the serving holder acknowledges without its mirror."""
+    return [_alone(case, reason), case.job("activate", case.holder, reason, alone=True)]
 
 
 def _rejoin(case, standby):
     """Return the next steps that make a living standby a mirror again; [] if none is needed."""
-    holder, epoch, held = case.holder, case.record["epoch"], case.held(standby)
-    if held:
-        why = f"{standby} serves epoch {held}, but {holder} holds {epoch}"
-        return [case.job("deactivate", standby, why, wait=True)]
+    holder, epoch = case.holder, case.record["epoch"]
     if case.health(standby, "following") is False:
         why = f"{standby} is back and follows {holder}"
         return [case.job("follow", standby, why, source=holder)]
@@ -273,16 +330,16 @@ def _fence(case, vm, reason):
 
 def _promote(case, why, alive=False):
     """Return the steps that put the first fit standby in charge, or why there is none."""
-    refused = [] if case.standbys else [case.refuse("NO_STANDBY", "promote a standby")]
+    refused = [] if case.standbys else [case.refuse(("NO_STANDBY", {}), "promote a standby")]
     for standby in case.standbys:
-        if obstacle := __utils__["obstacle.takeover"](case, standby, alive):
-            refused.append(case.refuse(obstacle, f"promote {standby}"))
+        if found := obstacle.takeover(case, standby, alive):
+            refused.append(case.refuse(found, f"promote {standby}"))
             continue
-        return _takeover(case, standby, f"{why}; {standby} takes over", alive), refused
+        return takeover(case, standby, f"{why}; {standby} takes over", alive), refused
     return [], refused
 
 
-def _takeover(case, standby, reason, alive):
+def takeover(case, standby, reason, alive):
     """A living holder has gone passive before its successor starts; a lost one is told as well."""
     epoch = case.record["epoch"] + 1
     steps = [case.swap("promote", reason, holder=standby)]

@@ -1,6 +1,7 @@
 """
 What stands in the way of a standby that should take a resource over, or of a holder that should go
 on alone: the refusals of `_utils/decide.py` that need no step, only evidence (a `Case` of there).
+A refusal is ``(condition, facts)`` of `_utils/conditions.py`.
 """
 
 import operator
@@ -12,22 +13,21 @@ MOST, WITHIN = 4, 600
 
 def takeover(case, standby, alive):
     """Return the refusal that keeps ``standby`` from succeeding a (living) holder, or None."""
-    refusal = __utils__["conditions.refusal"]
-    facts = {"vm": standby, "resource": case.resource, "holder": case.holder}
+    facts = {"vm": standby, "holder": case.holder}
     if case.absent(standby):
-        return refusal("ABSENT_ON_PURPOSE", **facts)
+        return "ABSENT_ON_PURPOSE", facts
     if not case.record["mirrored"]:
-        return refusal("NOT_MIRRORED", epoch=case.record["epoch"], **facts)
+        return "NOT_MIRRORED", {**facts, "epoch": case.record["epoch"]}
     state, why = case.judge(standby)
     if state != "alive":
-        return why or refusal("STANDBY_LOST", **facts)
+        return why or ("STANDBY_LOST", facts)
     if case.data and case.health(standby, "fit") is not True:
         known = case.health(standby, "fit") is False
-        return refusal("STANDBY_UNFIT" if known else "STANDBY_UNKNOWN", **facts)
+        return "STANDBY_UNFIT" if known else "STANDBY_UNKNOWN", facts
     if not case.data and case.health(standby, "networks") is False:
-        return refusal("NETWORK_MISSING", **facts)
+        return "NETWORK_MISSING", facts
     if count := _flaps(case):
-        return refusal("FLAPPING", count=count, minutes=WITHIN // 60, **facts)
+        return "FLAPPING", {**facts, "count": count, "minutes": WITHIN // 60}
     return None if alive else death(case, case.holder)
 
 
@@ -42,7 +42,7 @@ def death(case, vm):
     if case.is_in(vm, case.view.get("confirmed", ())):
         return None
     server = case.view["cluster"]["vms"][vm].get("server")
-    return __utils__["conditions.refusal"]("UNCONFIRMED", vm=vm, where=server or vm)
+    return "UNCONFIRMED", {"vm": vm, "where": server or vm}
 
 
 def _flaps(case):

@@ -10,7 +10,7 @@ import itertools
 
 import yaml
 
-from tests.loading import ROOT, Utils, load
+from tests.loading import ROOT, load
 from tests.model.state import VMS, Job
 
 KEYS = ("holder", "epoch", "mirrored", "founding")
@@ -25,23 +25,13 @@ class Rules:
         self.data, self.vms = data, VMS[data]
         self.resource = "files" if data else "director"
         self.fallback = self.unbound = self.unlocked = False  # see tests/model/test_broken_rules.py
-        self.claim, self.utils = load("_modules/claim.py"), Utils()
-        self.record = self._module("record")
-        listed = functools.cache(lambda role: self._module("topology").vms(PILLAR, role))
-        self.utils["topology.vms"] = lambda _cluster, role: listed(role)
-        self.obstacle = self._module("obstacle", "takeover", "death")
-        self.decider = self._module("decide")
-        self.plan_founding = self._module("founding").plan
+        self.claim, self.decider = load("_modules/claim.py"), load("_utils/decide.py")
+        self.record, self.obstacle = self.decider.record, self.decider.obstacle
+        listed = self.decider.topology.vms(PILLAR)
+        self.decider.topology.vms = lambda _cluster: listed
+        self.plan_founding = load("_utils/founding.py").plan
         for name in ("swap", "judge", "plans", "plan", "founding"):
             setattr(self, name, functools.cache(getattr(self, name)))
-
-    def _module(self, name, *functions):
-        """Return a module that uses, and is used by, the others of this object only."""
-        module = load(f"_utils/{name}.py", utils=self.utils)
-        for function in functions or [name for name in dir(module) if name.islower()]:
-            if callable(getattr(module, function)):
-                self.utils[f"{name}.{function}"] = getattr(module, function)
-        return module
 
     def named(self, record):
         return dict(zip(KEYS, (self.vms[record[0]], *record[1:]), strict=True))
@@ -108,6 +98,10 @@ class Rules:
         """Return decide()'s view: both balancers hear what is ``told`` of the two VMs."""
         said = {name: self._said(entry) for name, entry in zip(self.vms, told, strict=True)}
         said["web1"] = self._said((True, 0, frozenset()))
+        silent = {name: "lost" for name, (heard, *_) in zip(self.vms, told, strict=True)
+                  if not heard}
+        for entry in said.values():
+            entry["silent"] = silent
         return {
             "now": 0, "cluster": PILLAR, "me": "witness", "driver": "etcd",
             "views": {"lb1": said, "witness": said} if self.data else {"witness": said},

@@ -49,13 +49,13 @@ def test_promoting_a_standby_that_is_not_mirrored_loses_writes(monkeypatch):
     monkeypatch.setitem(rules.record.TRANSITIONS, "promote", lambda old, holder, data: {
         **old, "holder": holder, "epoch": old["epoch"] + 1, "mirrored": False})
     monkeypatch.setattr(rules.record, "check_invariants", lambda *_: None)
-    rules.utils["obstacle.takeover"] = lambda *_: None
+    rules.obstacle.takeover = lambda *_: None
     assert re.search(DAMAGE, counter_example(rules))
 
 
 def test_the_record_alone_keeps_an_unmirrored_standby_out_whatever_the_decider_wants():
     rules = Rules()
-    rules.utils["obstacle.takeover"] = lambda *_: None
+    rules.obstacle.takeover = lambda *_: None
     assert search(rules, SERVING, (3, 1)).trace is None
 
 

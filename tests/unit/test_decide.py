@@ -6,7 +6,7 @@ import random
 import pytest
 import yaml
 
-from tests.loading import ROOT, Utils, load
+from tests.loading import ROOT, load
 
 PILLAR = yaml.safe_load((ROOT / "pillar/cluster.sls").read_text())["cluster"]
 decider = load("_utils/decide.py")
@@ -317,7 +317,7 @@ def test_after_a_cold_start_without_the_holder_the_missing_one_is_named():
 
 
 def test_a_failing_service_is_restarted_first_and_moved_if_that_does_not_help():
-    world = World().say("db1", service=False, held={})
+    world = World().say("db1", service=False)
     assert world.steps("database") == ["restart db1 3"]
     assert [name for name, _ in world.refused("database")] == ["RESTART_FIRST"]
     assert world.say("db1", restarted=True).steps("database") == [
@@ -328,7 +328,7 @@ def test_a_failing_service_is_restarted_first_and_moved_if_that_does_not_help():
 
 def test_a_failing_service_whose_standby_may_not_take_over_is_restarted_again():
     world = World().record("database", mirrored=False)
-    world.say("db1", service=False, restarted=True, held={})
+    world.say("db1", service=False, restarted=True)
     assert world.steps("database") == ["restart db1 3"]
     assert [name for name, _ in world.refused("database")] == ["NOT_MIRRORED"]
 
@@ -384,5 +384,5 @@ def test_what_a_vm_says_of_itself_is_taken_from_whoever_heard_it_last():
         "lb2": {"file1": {"links": {"internal": {"state": "up", "age": 0.2}}, "held": {"a": 2}}},
         "db1": {"file1": {"links": {"internal": {"state": "lost", "age": 0.0}}, "held": {"a": 3}}},
     }
-    told = load("_utils/presence.py", utils=Utils()).told(views, "file1")
+    told = load("_utils/presence.py").told(views, "file1")
     assert told["held"] == {"a": 2}
