@@ -14,6 +14,7 @@ from lab import moodle, status
 from lab.errors import LabError, StepFailed
 from lab.image import CACHE
 from lab.lab import Lab
+from lab.power import MODES
 from lab.progress import Progress, span
 from lab.up import APPLY_SECONDS, bring_up
 
@@ -59,6 +60,8 @@ def parser():
     add("resume", "let go on", target)
     add("cut", "pull a cable", link, one_way)
     add("heal", "plug a cable in again", link)
+    add("fence", "say or set how the power switches behave that fence_lab asks",
+        (["mode"], {"nargs": "?", "choices": MODES}))
     add("logs", "show a VM's journal, or the logs of the last up",
         (["vm"], {"nargs": "?"}), rest)
     add("open", "print how to reach the site from this machine",
@@ -223,6 +226,14 @@ def heal(options, root):
     running(options, root).heal(":".join(options.target))
 
 
+def fence(options, root):
+    """Say or set the mode of the power switches."""
+    device = running(options, root).fence
+    if options.mode:
+        device.mode = options.mode
+    print(device.mode)
+
+
 def logs(options, root):
     """Show the journal of a VM, or the step logs."""
     lab = running(options, root) if options.vm else Lab(root, options.name)
@@ -267,7 +278,7 @@ def measure(options, root):
 COMMANDS = {
     "up": up, "down": down, "status": show_status, "run": run, "salt": salt, "client": client,
     "crash": fault("crash"), "start": fault("start"), "pause": fault("pause"),
-    "resume": fault("resume"), "cut": cut, "heal": heal, "logs": logs,
+    "resume": fault("resume"), "cut": cut, "heal": heal, "fence": fence, "logs": logs,
     "open": open_proxy, "push": push, "image": build, "bench": measure,
 }
 os.environ.setdefault("PYTHONDONTWRITEBYTECODE", "1")

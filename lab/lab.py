@@ -10,7 +10,7 @@ import urllib.parse
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from lab import config, moodle, seed
+from lab import config, moodle, power, seed
 from lab import network as networks
 from lab import tree as trees
 from lab.errors import CommandFailed, LabError
@@ -79,6 +79,7 @@ class Lab:
             server: [entry["name"] for entry in entries if entry["server"] == server]
             for server in self.cluster["servers"]
         })
+        self.fence = power.Fence(self)
         self.machines = {entry["name"]: self._machine(number, entry)
                          for number, entry in enumerate(entries)}
         self.proxy = Processes(self.run_folder / "proxy.json")
@@ -172,6 +173,7 @@ class Lab:
         for machine in self.machines.values():
             content = self.bootstrap.files(self.cluster, secrets, machine.name)
             content |= self.bootstrap.units(machine.role)
+            content[power.AGENT] = (0o755, (self.root / "lab/fence_lab.py").read_text())
             content |= seed.files(machine.entry, {
                 "address": machine.address, "prefix": self.network.plan.management.prefixlen,
                 "host_key": (folder / "host").read_text(),
@@ -197,6 +199,7 @@ class Lab:
         """End the processes and remove the networks; disks and logs stay."""
         self.proxy.kill()
         self.serial.down()
+        self.fence.processes.kill()
         for machine in self.machines.values():
             machine.processes.kill()
         with ThreadPoolExecutor(len(self.machines)) as pool:
@@ -244,6 +247,10 @@ class Lab:
         if not name.endswith(f":{INTERFACE}"):
             self.network.heal(name)
         self.serial.heal(name)
+
+    def lose(self, name, percent):
+        """Lose some of what the links of a VM or a server carry, until `heal`."""
+        self.network.lose(name, percent)
 
     def cuts(self):
         """Return what is cut now, as the targets that `heal` takes."""

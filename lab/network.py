@@ -160,10 +160,13 @@ class Network:
                 _ip("netns", "del", name)
 
     @contextlib.contextmanager
-    def visitor(self):
-        """Give a namespace on the internal network, as a measuring instrument has one."""
+    def visitor(self, where=None):
+        """
+        Give a namespace with an interface eth1 on the internal network, as a measuring instrument
+        has one, or at `where`: (bridge, address with prefix), as a foreign host would be.
+        """
         name = f"{self.name}-in"
-        bridge, address = self.plan.instrument
+        bridge, address = where or self.plan.instrument
         _ip("netns", "add", name)
         try:
             _ip("-n", self.name, "link", "add", "instrument", "type", "veth", "peer", "name",
@@ -208,12 +211,19 @@ class Network:
             else:
                 self._drop(link, way)
 
-    def _drop(self, link, way):
-        """Add a rule that drops one direction of a link."""
+    def lose(self, target, percent):
+        """Lose `percent` of the frames that links carry, both ways, at random; `heal` ends it."""
+        for link in self.links(target):
+            for way in ("in", "out"):
+                self._drop(link, way, f"numgen random mod 100 < {int(percent)} ")
+
+    def _drop(self, link, way, which=""):
+        """Add a rule that drops one direction of a link, or `which` frames of it."""
         match = "iifname" if way == "out" else "oifname"
         rules = (f"add table {NFT}\n"
                  f"add chain {NFT} cut {{ type filter hook forward priority 0; }}\n"
-                 f'add rule {NFT} cut {match} "{link.device}" drop comment "{link.device}"\n')
+                 f'add rule {NFT} cut {match} "{link.device}" {which}drop comment'
+                 f' "{link.device}"\n')
         _run(["nsenter", f"--net=/run/netns/{self.name}", "nft", "-f", "-"], stdin=rules)
 
     def heal(self, target):

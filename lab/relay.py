@@ -1,5 +1,5 @@
 """
-Carries the bytes of the lab's serial lines between VMs. Run as: python relay.py FOLDER A:B [C:D ...]
+Carries the bytes of the lab's serial lines between VMs. Run as: python relay.py FOLDER A:B ...
 
 FOLDER holds two pipes per VM, A.out and A.in as the VM sees them. A line is cut while FOLDER holds
 A.cut-out or A.cut-in: then the bytes vanish, as they do on a cable that is pulled.

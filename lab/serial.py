@@ -54,7 +54,7 @@ class Serial:
                 os.close(pipe)
 
     def lines(self, target):
-        """Return the VMs whose lines `target` names: VM, server, VM:serial, server:serial; or []."""
+        """Return the VMs whose lines `target` (VM, server, either with :serial) names, or []."""
         owner, _, interface = target.partition(":")
         if interface not in ("", INTERFACE):
             return []

@@ -50,6 +50,7 @@ def bring_up(lab, progress, apply=True):
         with progress.step(STEPS[0]):
             lab.prepare()
             lab.network.up()
+            lab.fence.up()
         with progress.step(STEPS[1]) as step:
             boot(lab, step)
         with progress.step(STEPS[2]) as step:

@@ -178,7 +178,8 @@ def test_a_vm_that_reboots_by_itself_comes_up_again_and_one_switched_off_does_no
     known.remember(child.pid)
 
     def settled():
-        count = len((tmp_path / "boots").read_text().split()) if (tmp_path / "boots").exists() else 0
+        known_boots = tmp_path / "boots"
+        count = len(known_boots.read_text().split()) if known_boots.exists() else 0
         return count == boots and (count == 2 or known.pid is None)
 
     wait_until(settled, f"{boots} boots", 10)
@@ -271,6 +272,19 @@ def test_half_a_cut_is_a_rule_and_heal_removes_it(wires):
     assert sorted(wires.cuts()) == ["db1:eth1", "web1:eth1"]
     wires.heal("web1")
     assert wires.cuts() == ["db1:eth1"]
+
+
+def test_frames_are_lost_at_random_until_the_link_is_healed(wires):
+    wires.lose("web1:eth1", 30)
+    assert "numgen" in wires.inside(["nft", "list", "ruleset"])
+    assert wires.cuts() == ["web1:eth1"]
+    wires.heal("web1")
+    assert wires.cuts() == []
+
+
+def test_a_foreign_host_stands_where_it_is_put(wires):
+    with wires.visitor(("net-public", "203.0.113.10/24")) as name:
+        assert "203.0.113.10/24" in wires.inside(["ip", "-4", "-o", "address"], name)
 
 
 def test_a_network_that_is_up_is_left_as_it_is(wires):
