@@ -33,6 +33,11 @@ def tell(line):
     return "\n".join([*told, "", _end(line)])
 
 
+def refusals(rejected):
+    """Return refusals (of `_utils/conditions.py`, or sentences) as text, one paragraph each."""
+    return "\n".join(_rejected(each) for each in rejected)
+
+
 def lost(resource, holder, standby, since, now):
     """
     Return what a forced takeover by ``standby`` gives up for ever, as a sentence.
@@ -106,19 +111,19 @@ def _says(state):
 
 
 def _pool(pool):
-    """pool: {name: {"state", "weight", "connections", "drained", ...}}; only "state" is needed."""
+    """pool: {name: {"state", "why", "connections", "drained"}}."""
     if not isinstance(pool, dict) or not pool:
         return [str(pool or "not known")]
     return [f"{name} {_server(server)}" for name, server in sorted(pool.items())]
 
 
 def _server(server):
-    state = str(server.get("state") or {True: "up", False: "DOWN"}.get(server.get("up"), "unknown"))
-    drained = ", drained" if server.get("drained") and state != "drained" else ""
-    more = [f"{server[key]} {key}" for key in ("connections",) if server.get(key) is not None]
-    why = [str(server["reason"])] if server.get("reason") and state != "up" else []
-    notes = ", ".join([*more, *why])
-    return f"{state}{drained}" + (f" ({notes})" if notes else "")
+    state = str(server.get("state", "unknown")) + (", drained" if server.get("drained") else "")
+    count = server.get("connections")
+    notes = [] if count is None else [f"{count} connections"]
+    if server.get("why") and server.get("state") != "up":
+        notes.append(str(server["why"]))
+    return f"{state} ({'; '.join(notes)})" if notes else state
 
 
 def _links(views):
@@ -198,12 +203,17 @@ def _table(rows):
 def _cause(cause):
     if not isinstance(cause, dict):
         return str(cause or "")
+    if "operator" in cause:
+        return f"an operator: {cause['operator']}"
     more = ", ".join(f"{key} {value}" for key, value in sorted(cause.items()) if key != "tag")
     return f"{cause.get('tag', 'no event')}" + (f" ({more})" if more else "")
 
 
 def _facts(evidence, above=""):
     """Flatten nested evidence into one line per fact."""
+    if isinstance(evidence, dict) and {"holder", "epoch", "mirrored"} <= set(evidence):
+        mirrored = "mirrored" if evidence["mirrored"] else "NOT mirrored"
+        evidence = f"{evidence['holder']} holds epoch {evidence['epoch']}, {mirrored}"
     if isinstance(evidence, dict):
         return [
             line
@@ -228,8 +238,8 @@ def _sentences(reason):
 def _rejected(each):
     if not isinstance(each, dict):
         return str(each)
-    what = ": ".join(str(each[key]) for key in ("resource", "alternative") if each.get(key))
-    text = f"{what}: {each.get('sentence', '')} [{each.get('condition', '?')}]"
+    what = [str(each[key]) for key in ("resource", "alternative") if each.get(key)]
+    text = ": ".join([*what, f"{each.get('sentence', '')} [{each.get('condition', '?')}]"])
     return f"{text}\n  after having looked: {each['command']}" if each.get("command") else text
 
 

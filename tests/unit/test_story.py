@@ -60,6 +60,13 @@ def test_a_failed_step_shows_its_error_and_what_comes_next():
     assert told.endswith("Failed; the next look at the cluster goes on from here.")
 
 
+def test_what_an_operator_began_says_so_and_the_records_read_as_sentences():
+    evidence = {"records": {"files": {"holder": "file1", "epoch": 3, "mirrored": False}}}
+    told = story.tell({"cause": {"operator": "ha.switch files file2"}, "evidence": evidence})
+    assert "  an operator: ha.switch files file2" in told
+    assert "  records files: file1 holds epoch 3, NOT mirrored" in told
+
+
 @pytest.mark.parametrize("key", sorted(FAILOVER))
 def test_a_line_that_lacks_anything_is_still_told(key):
     assert story.tell({name: value for name, value in FAILOVER.items() if name != key})
