@@ -16,6 +16,8 @@ Tags: ``salt/beacon/<observer>/heartbeat/<late|lost|back>/<peer>`` and
 
 peer
     the VM it is about.
+observer
+    the VM that says so.
 observer_incarnation, peer_incarnation, losses
     together they name the episode: the heartbeatd that says so, the one of the peer it means, how
     often this peer was lost to this observer. A later event with lower numbers is a replay.
@@ -28,8 +30,8 @@ repeat
 links, claims, health
     the state of each link, and what the peer said last about itself.
 
-Of blind: time, since and age (seconds) of the view, None if there is none, and repeat. It is
-repeated like a loss. It says nothing about any peer.
+Of blind: observer, observer_incarnation, time, since and age (seconds) of the view, None if there
+is none, and repeat. It is repeated like a loss. It says nothing about any peer.
 """
 
 import json
@@ -121,8 +123,15 @@ def _blind(age, memory, now, wall, options):
     said, repeat = memory.get("blind", (None, -1))
     if said is not None and now - said < options["repeat"]:
         return [], memory
-    event = {"tag": "blind", "time": wall, "age": age, "repeat": repeat + 1,
-             "since": None if age is None else wall - age}  # fmt: skip
+    event = {
+        "tag": "blind",
+        "observer": __opts__["id"],
+        "observer_incarnation": memory.get("observer", 0),
+        "time": wall,
+        "age": age,
+        "repeat": repeat + 1,
+        "since": None if age is None else wall - age,
+    }
     return [event], {**memory, "blind": [now, repeat + 1]}
 
 
@@ -151,6 +160,7 @@ def _event(word, name, peer, memory, view, age, wall):
     return {
         "tag": f"{word}/{name}",
         "peer": name,
+        "observer": __opts__["id"],
         "observer_incarnation": view["incarnation"],
         "peer_incarnation": peer["incarnation"],
         "losses": peer["losses"],

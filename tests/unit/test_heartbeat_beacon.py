@@ -16,7 +16,7 @@ class Minion:
     def __init__(self, folder, monkeypatch):
         self.folder, self.now, self.incarnation = folder, 1000.0, 7
         self.peers = {"b": self.peer("up"), "c": self.peer("up")}
-        self.module = load("_beacons/heartbeat.py")
+        self.module = load("_beacons/heartbeat.py", opts={"id": "a"})
         monkeypatch.setattr("time.clock_gettime", lambda _: self.now)
         monkeypatch.setattr("time.time", lambda: self.now + 10_000)
 
@@ -75,7 +75,7 @@ def test_an_event_says_who_means_what_and_since_when(minion):
     minion.hears("b", "dead", 1)
     minion.second(age=0.5)
     assert minion.events == [{
-        "tag": "lost/b", "peer": "b", "observer_incarnation": 7, "peer_incarnation": 5,
+        "tag": "lost/b", "peer": "b", "observer": "a", "observer_incarnation": 7, "peer_incarnation": 5,
         "losses": 1, "time": 11001.0, "since": 10999.0, "silence": 3.0, "repeat": 0,
         "links": {"internal": "dead"}, "claims": {"files": [3, 2]}, "health": {"nfs": True},
     }]  # fmt: skip
@@ -85,7 +85,7 @@ def test_a_refresh_loses_no_event_and_invents_none(minion):
     """A refresh imports the module anew at any moment."""
     tags = []
     for state, losses in (("up", 0), ("dead", 1), ("dead", 1), ("up", 1), ("up", 1)):
-        minion.module = load("_beacons/heartbeat.py")
+        minion.module = load("_beacons/heartbeat.py", opts={"id": "a"})
         minion.hears("b", state, losses)
         tags += minion.second()
     assert tags == ["lost/b", "back/b"]
