@@ -1,6 +1,6 @@
 """
 The lab's power switches: a device on the management network that really cuts the power of a VM or
-of a server. Run as: python -m lab.fence ROOT NAME ADDRESS PORT, in the network namespace of the lab.
+of a server. Run as: python -m lab.fence ROOT NAME ADDRESS PORT, in the lab's network namespace.
 
 The file `mode` in its folder says how it behaves:
 honest  does what it is told, and says what is
