@@ -147,27 +147,35 @@ class _Run:
         self.record = __salt__["arbiter.create"](self.name, self.me)["record"]
 
     def _activate(self):
-        __salt__[f"{self.name}.activate"](self.record["epoch"], self._until(), mirrored=False)
+        alone = None
+        if __utils__["record.has_data"](self.name):
+            # Nobody mirrors yet. An attempt to mirror before a reboot has used up what was
+            # permitted before it, so each activation asks anew.
+            alone = self._swap("serve_alone")
+        __salt__[f"{self.name}.activate"](self.record["epoch"], self._until(), alone=alone)
 
     def _mirror(self):
-        __salt__[f"{self.name}.mirror"](self.record["epoch"], self._until())
+        __salt__[f"{self.name}.mirror"](self.record["epoch"], self._until(), self.revision)
         self._finish()
 
     def _finish(self):
-        answer = __salt__["arbiter.swap"](
-            self.name,
-            "founded",
-            holder=self.me,
-            epoch=self.record["epoch"],
-            mirror=self.mirrors,
-            revision=self.revision,  # a mirror lost after it was verified voids the swap
-        )
+        self._swap("founded", mirror=self.mirrors)
+
+    def _swap(self, transition, **more):
+        """
+        Return the revision that the swap made; it is bound to the one looked at, because a mirror
+        lost after it was verified voids what was verified.
+        """
+        more.update(holder=self.me, epoch=self.record["epoch"], revision=self.revision)
+        answer = __salt__["arbiter.swap"](self.name, transition, **more)
         self.record = answer["record"]
         if not answer["swapped"]:
-            raise CommandExecutionError(f"the founding is not over: {answer['reason']}")
+            raise CommandExecutionError(f"{transition} was refused: {answer['reason']}")
+        return answer["revision"]
 
     def _follow(self):
-        __salt__[f"{self.name}.follow"](self.record["holder"], self._until())
+        holder, epoch = self.record["holder"], self.record["epoch"]
+        __salt__[f"{self.name}.follow"](holder, epoch, self._until())
 
 
 class Refused(CommandExecutionError):

@@ -90,6 +90,10 @@ def _standby(record, holder, status, follows):
 
 
 def _cut_while_following(record, status):
-    """During the founding a VM that never served has its data from following, only."""
-    is_founding = record is not None and record["founding"]
-    return is_founding and status["epoch"] < 1 and status.get("mirror") is not True
+    """
+    During the founding a VM that never served has its data from following, only. It has claimed
+    the founder's epoch then, and a VM that served after the founder would have claimed a later one.
+    """
+    if record is None or not record["founding"]:
+        return False
+    return status["epoch"] <= record["epoch"] and status.get("mirror") is not True

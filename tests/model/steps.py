@@ -92,8 +92,12 @@ def founding(state, rules, vm):
             yield f"{name} creates the record", after._replace(
                 record=rules.create(vm), revision=NOW)
     elif action == "activate":
-        number = revision if rules.data else 0
-        yield f"{name} begins to found", state.send(Job("activate", vm, epoch, number))
+        after = state
+        if rules.data:
+            new = rules.swap(state.record, "serve_alone", (("epoch", epoch), ("holder", vm)))
+            after = state._replace(record=new, revision=revision + 1)
+        number = after.revision if rules.data else 0
+        yield f"{name} begins to found", after.send(Job("activate", vm, epoch, number))
     elif action == "mirror":
         yield f"{name} awaits its first mirror", state.send(Job("mirror", vm, epoch, revision))
     elif action == "follow":

@@ -45,9 +45,11 @@ class Arbiter:
         record, now = self.records[name]
         answer = self.rules.apply(name, record, transition, arguments)
         if "refused" in answer or revision not in (None, now):
-            return {"swapped": False, "record": record, "reason": answer.get("refused", "changed")}
+            reason = answer.get("refused", "changed")
+            return {"swapped": False, "record": record, "revision": now, "reason": reason}
         self.records[name] = (answer["record"], now + 1)
-        return {"swapped": True, "record": answer["record"], "reason": transition}
+        return {"swapped": True, "record": answer["record"], "revision": now + 1,
+                "reason": transition}
 
 
 class Machine:
@@ -88,9 +90,9 @@ class Machine:
             f"{self.resource}.activate": functools.partial(self.activate, claim),
         }
         if self.resource != "director":
-            own[f"{self.resource}.mirror"] = self.mirror
+            own[f"{self.resource}.mirror"] = functools.partial(self.mirror, claim)
         if self.resource == "database":
-            own["database.follow"] = self.follow
+            own["database.follow"] = functools.partial(self.follow, claim)
         return {name: self.mortal(name, function) for name, function in own.items()}
 
     def mortal(self, name, function):
@@ -111,17 +113,20 @@ class Machine:
             found["mirror"] = self.following or None
         return found
 
-    def activate(self, claim, epoch, deadline, mirrored):
-        claim.take(self.resource, epoch, deadline)
+    def activate(self, claim, epoch, deadline, alone):
+        assert (alone is None) == (self.resource == "director")
+        claim.take(self.resource, epoch, deadline, alone=alone)
         self.active, self.blank = True, False
         assert [one.active for one in self.pair()].count(True) == 1, "I1: two are active"
 
-    def mirror(self, epoch, deadline):
+    def mirror(self, claim, epoch, deadline, revision):
+        claim.mirroring(self.resource, epoch, deadline, revision)
         peer = next(one for one in self.pair() if one is not self)
         if not peer.following and self.resource == "database":
             raise CommandExecutionError(f"{peer.name} does not follow yet")
 
-    def follow(self, source, deadline):
+    def follow(self, claim, source, epoch, deadline):
+        claim.take(self.resource, epoch, deadline)
         if not next(one for one in self.pair() if one.name == source).active:
             raise CommandExecutionError(f"{source} does not accept connections")
         self.blank = False
@@ -263,9 +268,9 @@ def test_an_arbiter_lost_in_the_middle_is_awaited_by_the_next_run(tmp_path):
     arbiter, founder, standby = pair_of("files", tmp_path)
     whole = founder.mirror
 
-    def lose(epoch, deadline):
+    def lose(*arguments):
         arbiter.reachable = False
-        whole(epoch, deadline)
+        whole(*arguments)
 
     founder.mirror = lose
     ret = founder.run()
@@ -288,6 +293,26 @@ def test_an_absent_standby_lets_the_site_serve_and_is_named(tmp_path):
     founder.run()
     assert "database.activate" not in founder.calls
     assert founded_by(arbiter, "database", "db1")
+
+
+@pytest.mark.parametrize("resource", ["files", "database"])
+def test_a_founder_that_reboots_while_it_awaits_its_first_mirror_serves_again(tmp_path, resource):
+    """The attempt to mirror has used up the permission to serve alone that was given before it."""
+    arbiter, founder, standby = pair_of(resource, tmp_path)
+    whole = founder.mirror
+
+    def fail(claim, epoch, deadline, revision):
+        claim.mirroring(resource, epoch, deadline, revision)
+        raise CommandExecutionError("the standby is not complete")
+
+    founder.mirror = fail
+    assert founder.run()["result"] is False
+    founder.boot()
+    assert founder.run()["result"] is False
+    assert founder.active is True
+    founder.mirror = whole
+    bring_up(standby, founder)
+    assert founded_by(arbiter, resource, founder.name)
 
 
 def test_a_standby_cut_while_copying_starts_over(tmp_path):
