@@ -1,17 +1,11 @@
 """
-What an operator asks of the whole cluster, on a master: ``salt-run ha.check``, ``ha.status``.
+What an operator asks of the whole cluster, on a master: ``salt-run ha.check``, ``ha.status``, …
 """
 
-import concurrent.futures
 import logging
 
-import salt.client
 import salt.pillar
-
-# Seconds a VM has to answer; one that is dead costs this and the master's gather_job_timeout. The
-# arbiter gets less, so that its silence does not hide what the VM says of itself.
-TIMEOUT = 8
-ARBITER_TIMEOUT = 2
+from salt.exceptions import SaltException
 
 
 def check():
@@ -37,10 +31,10 @@ def check():
 
 def status():
     """
-    Return for each resource its record and what each VM that can hold it says of itself.
+    Tell who holds what at which epoch, mirrored or not, the pool, links, masters and the arbiter.
 
-    A VM that does not answer is null: unknown, not passive. Exits 1 unless every resource is
-    active on exactly the VM that its record names.
+    A VM that does not answer is unknown, not passive. Exits 1 unless every resource is served by
+    exactly the VM that its record names. With ``--out=json`` the same as data.
 
     CLI Example:
 
@@ -48,16 +42,117 @@ def status():
 
         salt-run ha.status
     """
-    cluster = _pillar().get("cluster") or {}
-    roles = {"director": "balancer", "files": "file", "database": "database"}
-    with concurrent.futures.ThreadPoolExecutor(len(roles)) as pool:
-        asked = {
-            resource: pool.submit(_ask, _names(cluster, role), resource)
-            for resource, role in roles.items()
-        }
-        found = {resource: _summary(future.result()) for resource, future in asked.items()}
-    right = all(resource["right"] for resource in found.values())
-    return {"resources": found, "retcode": 0 if right else 1}
+    try:
+        facts = __salt__["overview.gather"]()
+    except SaltException as error:
+        return {"status": f"the cluster cannot be looked at: {error}", "retcode": 1}
+    right = all(resource["right"] for resource in facts["resources"].values())
+    if __opts__.get("output") in (None, "nested", "txt"):
+        told = __utils__["story.status"](facts)
+        return told if right else {"status": told, "retcode": 1}
+    return {**facts, "retcode": 0 if right else 1}
+
+
+def switch(resource, vm, lose_writes_of=None):
+    """
+    Move ``resource`` (director, files, database) to ``vm``, without losing anything.
+
+    Refuses before the first step, with the reason and exit code 1, if ``vm`` could not carry it.
+    lose_writes_of: the present holder, to take over from it although ``vm`` lacks what it
+    acknowledged alone; the refusal without it says what would be lost.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run ha.switch files file2
+        salt-run ha.switch files file2 lose_writes_of=file1
+    """
+    return _do("switch", resource, vm, lose_writes_of)
+
+
+def evacuate(where, why=None):
+    """
+    Take a server (or VM) out of service: drain its web servers, move what it holds, mark it absent.
+
+    Says when it is safe to power it off. Refuses before the first step, with the reason and exit
+    code 1, if the rest could not carry the site. An interrupted one may be repeated.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run ha.evacuate server1 'new memory'
+    """
+    return _do("evacuate", where, why)
+
+
+def restore(where, timeout=900):
+    """
+    Bring a server (or VM) back into service, and wait ``timeout`` seconds for its mirrors.
+
+    Nothing is moved to it. Refuses, with exit code 1, while one of its VMs is not heard.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run ha.restore server1
+    """
+    return _do("restore", where, timeout)
+
+
+def confirm_dead(where):
+    """
+    Say that a server (or VM) is dead for certain: powered off, seen with your own eyes.
+
+    For the drivers that cannot find out by themselves. If it lives, its last writes are lost.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run ha.confirm_dead server1
+    """
+    return _do("confirm_dead", where)
+
+
+def acknowledge(resource):
+    """
+    Let a resource move by itself again, after it did so too often and you have found out why.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run ha.acknowledge files
+    """
+    return _do("acknowledge", resource)
+
+
+def explain(count=1):
+    """
+    Tell the last ``count`` decisions as stories: what was seen, decided, rejected and done.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run ha.explain
+    """
+    try:
+        return __salt__["operation.stories"](int(count))
+    except SaltException as error:
+        return {"explain": str(error), "retcode": 1}
+
+
+def _do(what, *arguments):
+    try:
+        done = __salt__[f"operation.{what}"](*arguments)
+    except (SaltException, ValueError) as error:
+        # A runner's exception would be a traceback at a terminal.
+        done = {"told": str(error), "right": False}
+    return done["told"] if done["right"] else {what: done["told"], "retcode": 1}
 
 
 def _pillar():
@@ -78,51 +173,8 @@ def _compile(name, ext):
         compiler.destroy()
 
 
-def _names(cluster, role=None):
-    """Return the VMs of ``role``; the pillar may be wrong in any way here."""
+def _names(cluster):
+    """Return the VMs; the pillar may be wrong in any way here."""
     vms = cluster.get("vms") if isinstance(cluster, dict) else None
-    return [
-        str(name)
-        for name, vm in (vms if isinstance(vms, dict) else {}).items()
-        if isinstance(vm, dict) and role in (None, vm.get("role"))
-    ]
-
-
-def _ask(names, resource):
-    """Return ``{vm: {"status", "record"} or None}``, by one job to exactly these VMs."""
-    functions = [f"{resource}.status", "arbiter.read"]
-    with salt.client.LocalClient(mopts=__opts__) as client:  # one per thread
-        arguments = [[], [resource, ARBITER_TIMEOUT]]
-        answers = client.cmd(names, functions, arguments, tgt_type="list", timeout=TIMEOUT)
-    return {name: _answer(answers.get(name), functions) for name in names}
-
-
-def _answer(answer, functions):
-    # A dead minion's answer is False or a sentence, a failed function's answer is a sentence.
-    if not isinstance(answer, dict):
-        return None
-    status, record = (answer.get(function) for function in functions)
-    return {"status": _brief(status), "record": _brief(record)}
-
-
-def _brief(answer):
-    """Return the last line of a failure: from several functions Salt returns whole tracebacks."""
-    if not isinstance(answer, str):
-        return answer
-    return (answer.strip().splitlines() or ["no answer"])[-1]
-
-
-def _summary(answers):
-    records = [answer["record"] for answer in answers.values() if answer]
-    record = next((record for record in records if isinstance(record, dict)), None)
-    problem = next((record for record in records if isinstance(record, str)), None)
-    vms = {name: _state(answer) for name, answer in answers.items()}
-    active = [name for name, state in vms.items() if state["active"]]
-    holder = record["holder"] if record else None
-    right = bool(holder) and active == [holder]
-    return {"record": record or problem, "vms": vms, "right": right}
-
-
-def _state(answer):
-    status = answer["status"] if answer else "does not answer"
-    return status if isinstance(status, dict) else {"active": None, "problem": status}
+    found = vms.items() if isinstance(vms, dict) else ()
+    return [str(name) for name, vm in found if isinstance(vm, dict)]

@@ -203,10 +203,10 @@ def _table(rows):
 def _cause(cause):
     if not isinstance(cause, dict):
         return str(cause or "")
-    if "operator" in cause:
-        return f"an operator: {cause['operator']}"
-    more = ", ".join(f"{key} {value}" for key, value in sorted(cause.items()) if key != "tag")
-    return f"{cause.get('tag', 'no event')}" + (f" ({more})" if more else "")
+    if "command" in cause:
+        return f"an operator: salt-run {cause['command']}"
+    more = [f"{key} {cause[key]}" for key in ("observer", "peer") if key in cause]
+    return str(cause.get("tag", "no event")) + (f" ({', '.join(more)})" if more else "")
 
 
 def _facts(evidence, above=""):

@@ -1,4 +1,4 @@
-"""`salt-run ha.check` prints what would stop every state run; `ha.status` never guesses."""
+"""`salt-run ha.check` prints what would stop every state run; a command exits 1 with its reason."""
 
 import os
 import subprocess
@@ -6,11 +6,11 @@ import sys
 
 import pytest
 import yaml
+from salt.exceptions import CommandExecutionError
 
 from tests import pillars
-from tests.loading import ROOT, load
+from tests.loading import ROOT, Utils, load
 
-ha = load("_runners/ha.py")
 SALT_RUN = os.path.join(os.path.dirname(sys.executable), "salt-run")
 
 
@@ -73,57 +73,54 @@ def test_a_master_without_the_guard_is_an_error(master):
     ]
 
 
-def answer(active, record):
-    return {"status": {"active": active, "epoch": 1}, "record": record}
+RIGHT = {"resources": {"files": {"right": True}}}
+WRONG = {"resources": {"files": {"right": True}, "database": {"right": False}}}
 
 
-HELD = {"holder": "db1", "epoch": 1, "mirrored": True}
+def runner(salt, **opts):
+    utils = Utils({"story.status": lambda facts: "the table"})
+    return load("_runners/ha.py", salt=salt, utils=utils, opts=opts)
 
 
-def test_active_on_the_holder_alone_is_right():
-    found = ha._summary({"db1": answer(True, HELD), "db2": answer(False, HELD)})
-    assert (found["right"], found["record"]) == (True, HELD)
+@pytest.mark.parametrize(("facts", "opts", "expected"), [
+    (RIGHT, {}, "the table"),
+    (WRONG, {"output": None}, {"status": "the table", "retcode": 1}),
+    (RIGHT, {"output": "json"}, {**RIGHT, "retcode": 0}),
+    (WRONG, {"output": "json"}, {**WRONG, "retcode": 1}),
+])
+def test_status_is_text_for_people_and_data_for_programs(facts, opts, expected):
+    assert runner({"overview.gather": lambda: facts}, **opts).status() == expected
 
 
-@pytest.mark.parametrize(
-    "answers",
-    [
-        {"db1": answer(True, HELD), "db2": answer(True, HELD)},
-        {"db1": answer(False, HELD), "db2": answer(True, HELD)},
-        {"db1": answer(None, HELD), "db2": answer(False, HELD)},
-        {"db1": None, "db2": None},
-        {"db1": answer(True, None), "db2": answer(False, None)},
-        {"db1": answer(True, "arbiter cannot be reached"), "db2": None},
-    ],
-)
-def test_anything_else_is_not(answers):
-    assert ha._summary(answers)["right"] is False
+def test_a_status_that_cannot_be_had_says_why():
+    def gather():
+        raise CommandExecutionError("no pillar")
+
+    found = runner({"overview.gather": gather}).status()
+    assert found == {"status": "the cluster cannot be looked at: no pillar", "retcode": 1}
 
 
-def test_a_silent_vm_is_unknown_and_not_passive():
-    found = ha._summary({"db1": answer(True, HELD), "db2": None})
-    assert found["vms"]["db2"] == {"active": None, "problem": "does not answer"}
+@pytest.mark.parametrize(("command", "arguments"), [
+    ("switch", ("files", "file2", None)), ("evacuate", ("server1", None)),
+    ("restore", ("server1", 900)), ("confirm_dead", ("server1",)), ("acknowledge", ("files",)),
+])
+def test_a_command_exits_1_with_the_reason_unless_it_did_what_was_asked(command, arguments):
+    given, answers = [], [{"told": "done", "right": True}, {"told": "Refused", "right": False}]
+
+    def work(*words):
+        given.append(words)
+        return answers.pop(0)
+
+    ha = runner({f"operation.{command}": work})
+    words = [word for word in arguments if word not in (None, 900)]
+    assert getattr(ha, command)(*words) == "done"
+    assert getattr(ha, command)(*words) == {command: "Refused", "retcode": 1}
+    assert given == [arguments, arguments]
 
 
-def test_a_failed_status_shows_what_it_said():
-    failed = {"status": "ERROR: mysqld is not running", "record": HELD}
-    assert ha._summary({"db1": failed})["vms"]["db1"] == {
-        "active": None, "problem": "ERROR: mysqld is not running",
-    }  # fmt: skip
+def test_a_failure_is_a_sentence_and_no_traceback():
+    def work(*_):
+        raise CommandExecutionError("the arbiter does not answer")
 
-
-def test_of_a_traceback_only_the_reason_is_shown():
-    failed = "Traceback\n  File x\nError: no quorum\n"
-    said = {"a.status": {"active": False}, "arbiter.read": failed}
-    assert ha._answer(said, ["a.status", "arbiter.read"])["record"] == "Error: no quorum"
-
-
-def test_an_arbiter_that_cannot_be_asked_is_said_and_not_taken_for_an_empty_one():
-    found = ha._summary({"db1": answer(True, "ERROR: no quorum"), "db2": None})
-    assert found["record"] == "ERROR: no quorum"
-
-
-def test_a_dead_minion_s_sentence_is_no_answer():
-    functions = ["database.status", "arbiter.read"]
-    assert ha._answer(False, functions) is None
-    assert ha._answer("Minion did not return. [No response]", functions) is None
+    found = runner({"operation.acknowledge": work}).acknowledge("files")
+    assert found == {"acknowledge": "the arbiter does not answer", "retcode": 1}

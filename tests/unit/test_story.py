@@ -62,8 +62,8 @@ def test_a_failed_step_shows_its_error_and_what_comes_next():
 
 def test_what_an_operator_began_says_so_and_the_records_read_as_sentences():
     evidence = {"records": {"files": {"holder": "file1", "epoch": 3, "mirrored": False}}}
-    told = story.tell({"cause": {"operator": "ha.switch files file2"}, "evidence": evidence})
-    assert "  an operator: ha.switch files file2" in told
+    told = story.tell({"cause": {"command": "ha.switch files file2"}, "evidence": evidence})
+    assert "  an operator: salt-run ha.switch files file2" in told
     assert "  records files: file1 holds epoch 3, NOT mirrored" in told
 
 

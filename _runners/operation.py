@@ -1,0 +1,349 @@
+"""
+What an operator has the cluster do, step by step: the work behind `ha.switch`, `ha.evacuate`,
+`ha.restore`, `ha.confirm_dead` and `ha.acknowledge`.
+
+Resources move by the same engine as in a failover: a pure plan (`_utils/moves.py`), carried out by
+`failover.carry_out`, so every swap, epoch and deadline is the same. Each refuses before its first
+step. Each may be repeated, also by another master after this one died in the middle: a step that
+was done already is found done.
+
+Every answer is ``{"told": text, "right": bool}``.
+"""
+
+import sys
+import time
+
+from salt.exceptions import CommandExecutionError
+
+OBSERVERS = ("balancer", "witness")
+MIRRORED = {"files": "file", "database": "database"}
+LOOK = 0.5  # seconds between two looks at something that is awaited
+# Seconds for a job to a balancer that is alive.
+JOB = 5
+# Seconds that visitors get to finish with a drained web server; a page takes well below one, an
+# upload may take longer and is then cut off.
+DRAINED = 20
+# Seconds in which heartbeats tell everybody that something was given up.
+GIVEN_UP = 5
+
+
+def switch(resource, vm, lose_writes_of=None):
+    """
+    Move ``resource`` to ``vm``; use `ha.switch`.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run ha.switch files file2
+    """
+    view = _look()
+    if resource not in view["records"]:
+        return _no(f"{resource!r} is no resource; known: {', '.join(view['records'])}")
+    forced = {"lose_writes_of": lose_writes_of} if lose_writes_of else {}
+    decision = __utils__["moves.switch"](view, resource, vm, **forced)
+    if decision.rejected:
+        lost = _lost(view, decision.rejected)
+        return _refused([*decision.rejected, *lost])
+    if not decision.actions:
+        return _yes(f"{vm} holds {resource} already.")
+    line = _carry_out(decision, f"ha.switch {resource} {vm}")
+    return _ended(line, f"{vm} holds {resource} now.")
+
+
+def evacuate(where, why=None):
+    """
+    Take the server or VM ``where`` out of service; use `ha.evacuate`.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run ha.evacuate server1 'new memory'
+    """
+    view = _look()
+    vms = __utils__["leaving.names"](view["cluster"], where)
+    decision = __utils__["moves.evacuate"](view, where)
+    refused = [*decision.rejected, *_left(view["cluster"], vms)]
+    if refused:
+        return _refused(refused)
+    web = __utils__["leaving.of_role"](view["cluster"], vms, "web")
+    unheard = _drain(view, web, vms)
+    if unheard:
+        _undrain(view, web)
+        return _no(f"nothing was moved: {'; '.join(unheard)}")
+    problem = _empty(decision, where, vms)
+    if problem:
+        _undrain(view, web)
+        return _no(f"{problem}\n{where} is still in service; after having looked, repeat it.")
+    _await_idle(web)
+    _say(f"{where} is marked absent")
+    __salt__["failover.local"]("marks.add", "absent", where, why)
+    problem = _let_go(where)
+    return _no(problem) if problem else _yes(_farewell(where, vms))
+
+
+def restore(where, timeout=900):
+    """
+    Bring ``where`` back into service; use `ha.restore`.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run ha.restore server1
+    """
+    view = _look()
+    cluster = view["cluster"]
+    server = (cluster["vms"].get(where) or {}).get("server")
+    where = server if where not in view["absent"] and server in view["absent"] else where
+    vms = __utils__["leaving.names"](cluster, where)
+    silent = [vm for vm in vms if _judge(view, vm) != "alive"]
+    if silent:
+        return _refused([_condition("NOT_BACK", vm=", ".join(silent))])
+    decision = __utils__["moves.restore"](view, where)
+    if decision.rejected:
+        return _refused(decision.rejected)
+    __salt__["failover.local"]("marks.remove", "absent", where)
+    _say(f"{where} is no longer absent")
+    unheard = _undrain(view, __utils__["leaving.of_role"](cluster, vms, "web"))
+    if decision.actions:
+        _carry_out(decision, f"ha.restore {where}")
+    behind = _await_mirrors(cluster, vms, timeout)
+    problems = unheard + [f"{resource} is not mirrored yet" for resource in behind]
+    if problems:
+        return _no(f"{where} is back, but {'; '.join(problems)}. It goes on by itself: ha.status")
+    return _yes(f"{where} is back: it mirrors everything again. Nothing was moved to it.")
+
+
+def confirm_dead(where):
+    """
+    Take an operator's word that ``where`` is dead; use `ha.confirm_dead`.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run ha.confirm_dead server1
+    """
+    view = _look()
+    cluster = view["cluster"]
+    vms = __utils__["leaving.names"](cluster, where)
+    driver = cluster["arbiter"]["driver"]
+    if driver == "etcd":
+        return _refused([_condition("NOT_ASKED", driver=driver)])
+    alive = [vm for vm in vms if _judge(view, vm) == "alive"]
+    if alive:
+        return _refused([_condition("STILL_ALIVE", vm=", ".join(alive))])
+    __salt__["failover.local"]("marks.add", "confirmed", where)
+    return _go_on(f"{where} is confirmed dead", f"ha.confirm_dead {where}")
+
+
+def acknowledge(resource):
+    """
+    Let ``resource`` move by itself again; use `ha.acknowledge`.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run ha.acknowledge files
+    """
+    __salt__["failover.local"]("marks.add", "acknowledged", resource)
+    return _go_on(f"{resource} may move by itself again", f"ha.acknowledge {resource}")
+
+
+def stories(count):
+    """
+    Return the last ``count`` decisions as text, from the logs of all balancers; use `ha.explain`.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run ha.explain 3
+    """
+    view = _look()
+    lines = {line["id"]: line for line in __salt__["failover.local"]("decisions.read", 50 + count)}
+    others = [name for name in _balancers(view["cluster"]) if name != view["me"]]
+    answers = __salt__["overview.ask"](others, "decisions.read", JOB, count=50 + count)
+    for answer, _ in answers.values():
+        for line in answer or ():
+            if "result" in line or line["id"] not in lines:
+                lines[line["id"]] = line
+    told = sorted(
+        (line for line in lines.values() if line.get("steps") or line.get("rejected")),
+        key=lambda line: line["at"],
+    )
+    text = "\n\n".join(__utils__["story.tell"](line) for line in told[-count:])
+    return text or "Nothing was decided yet, as far as the logs of the balancers go."
+
+
+def _go_on(told, what):
+    """Decide anew, now that an operator has said something."""
+    view = _look()
+    decision = __utils__["decide.decide"](view)
+    if not decision.actions:
+        return _yes(f"{told}. Now: {decision.reason}.")
+    return _ended(_carry_out(decision, what), f"{told}. {decision.reason}.")
+
+
+def _empty(decision, where, vms):
+    """Move what ``vms`` hold; return what went wrong, or None when they hold nothing."""
+    if decision.actions:
+        _say(decision.reason)
+        line = _carry_out(decision, f"ha.evacuate {where}")
+        if line.get("result") == "failed":
+            return __utils__["story.tell"](line)
+    deadline = time.monotonic() + GIVEN_UP
+    while True:
+        view = _look()
+        held = __utils__["leaving.held"](view["records"], view["views"], vms)
+        if not held or time.monotonic() > deadline:
+            return "; ".join(held) or None
+        time.sleep(LOOK)  # until the heartbeats tell it, or the deadline
+
+
+def _let_go(where):
+    """
+    Let the holders go on without the mirrors that are about to leave, before they freeze for them.
+
+    Only now: while ``where`` was not absent, its mirrors were brought back as soon as they were
+    given up, and a failover to it was still possible.
+    """
+    decision = __utils__["moves.evacuate"](_look(), where)
+    if decision.rejected:
+        return _refused(decision.rejected)["told"]
+    line = _carry_out(decision, f"ha.evacuate {where}") if decision.actions else {}
+    return __utils__["story.tell"](line) if line.get("result") == "failed" else None
+
+
+def _farewell(where, vms):
+    records = _look()["records"]
+    holders = ", ".join(f"{record['holder']} holds {name}" for name, record in records.items())
+    return (
+        f"{where} is out of service: {holders}.\n"
+        f"It is safe to power off {where} now ({', '.join(vms)}).\n"
+        f"Nothing takes over for what is left until: salt-run ha.restore {where}"
+    )
+
+
+def _left(cluster, vms):
+    """Return the refusals that concern what is no resource: web servers and the arbiter."""
+    local = __salt__["failover.local"]
+    found = __utils__["leaving.obstacles"](
+        cluster, vms, local("pool.status")["servers"], local("arbiter.status", 1)
+    )
+    return [_condition(name, **facts) for name, facts in found]
+
+
+def _lost(view, rejected):
+    """Return what a forced move would lose, beside the refusal that names its command."""
+    found = [each for each in rejected if each["condition"] == "NOT_MIRRORED"]
+    if not found:
+        return []
+    resource = found[0]["resource"]
+    holder = view["records"][resource]["holder"]
+    standby = found[0]["alternative"].split()[-1]
+    lines = __salt__["failover.local"]("decisions.read", 500)
+    since = __utils__["story.alone_since"](lines, resource)
+    return [f"Lost: {__utils__['story.lost'](resource, holder, standby, since, time.time())}"]
+
+
+def _drain(view, web, leaving):
+    """Let no new visitor onto ``web``; return what a balancer that stays has against it."""
+    if not web:
+        return []
+    _say(f"draining {', '.join(web)}")
+    found = _on_balancers(view, "pool.drain", web)
+    return [f"{vm}: {problem}" for vm, problem in found.items() if vm not in leaving]
+
+
+def _undrain(view, web):
+    found = _on_balancers(view, "pool.undrain", web)
+    return [f"{vm} keeps {', '.join(web)} drained: {why}" for vm, why in found.items()]
+
+
+def _on_balancers(view, function, web):
+    """Run ``function`` for each of ``web`` on every balancer; return ``{balancer: problem}``."""
+    problems = {}
+    for name in web:
+        answers = __salt__["overview.ask"](_balancers(view["cluster"]), function, JOB, name=name)
+        problems.update({vm: problem for vm, (_, problem) in answers.items() if problem})
+    return problems
+
+
+def _balancers(cluster):
+    return __utils__["leaving.of_role"](cluster, list(cluster["vms"]), "balancer")
+
+
+def _await_idle(web):
+    """Wait until nobody is being served by ``web``, or the patience for them is over."""
+    deadline = time.monotonic() + DRAINED
+    while web and time.monotonic() < deadline:
+        pool = __salt__["failover.local"]("pool.status")["servers"]
+        if not any((pool.get(name) or {}).get("connections") for name in web):
+            return
+        time.sleep(LOOK)  # until nobody is left, or the deadline
+
+
+def _await_mirrors(cluster, vms, timeout):
+    """Wait until all data with a copy on ``vms`` is mirrored; return the resources that are not."""
+    roles = {cluster["vms"][vm]["role"] for vm in vms}
+    waiting = [resource for resource, role in MIRRORED.items() if role in roles]
+    deadline = time.monotonic() + timeout
+    if waiting:
+        _say(f"waiting for the mirrors of {', '.join(waiting)}")
+    while waiting and time.monotonic() < deadline:
+        records = _look()["records"]
+        waiting = [res for res in waiting if not (records[res] or {}).get("mirrored")]
+        if waiting:
+            time.sleep(LOOK)  # until they are mirrored, or the deadline
+    return waiting
+
+
+def _judge(view, vm):
+    observers = [
+        name for name, each in view["cluster"]["vms"].items() if each["role"] in OBSERVERS
+    ]
+    return __utils__["presence.judge"](view["views"], view["me"], vm, observers)[0]
+
+
+def _condition(name, **facts):
+    return __utils__["conditions.refusal"](name, **facts)
+
+
+def _look():
+    return __salt__["failover.look"]()
+
+
+def _carry_out(decision, what):
+    # Without "tag": what an operator moves is no failover by itself, and counts for no flapping.
+    line = __salt__["failover.carry_out"](decision, {"command": what})
+    if not isinstance(line, dict):
+        raise CommandExecutionError(f"{what}: no record of what was done came back")
+    return line
+
+
+def _ended(line, told):
+    if line.get("result") == "failed":
+        return _no(__utils__["story.tell"](line))
+    return _yes(told)
+
+
+def _refused(rejected):
+    return _no("Refused, nothing was changed:\n" + __utils__["story.refusals"](rejected))
+
+
+def _yes(told):
+    return {"told": told, "right": True}
+
+
+def _no(told):
+    return {"told": told, "right": False}
+
+
+def _say(text):
+    """Show an operator at a terminal what goes on; salt-run prints only the end."""
+    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr)
+

@@ -1,0 +1,302 @@
+"""What an operator starts: refused before the first step, safe to repeat, undone where it stops."""
+
+from typing import NamedTuple
+
+import pytest
+from salt.exceptions import CommandExecutionError
+
+from tests import pillars
+from tests.loading import Utils, load
+
+
+class Decision(NamedTuple):
+    actions: dict
+    reason: str = "because"
+    rejected: tuple = ()
+
+
+UP = {"internal": {"state": "up", "age": 0.1}}
+LOST = {"internal": {"state": "lost", "age": 9.0}}
+REFUSED = {"resource": "files", "alternative": "promote file2", "condition": "NOT_MIRRORED",
+           "sentence": "file2 lacks writes",
+           "command": "salt-run ha.switch files file2 lose_writes_of=file1"}
+MOVES = {"director": [{"do": "swap"}], "files": [{"do": "swap"}], "database": [{"do": "swap"}]}
+
+
+class Site:
+    """A cluster that does what it is told, and remembers it in order."""
+
+    def __init__(self, **more):
+        self.done, self.on, self.absent, self.silent = [], 1, [], []
+        self.plans, self.problems, self.mirrored = [], {}, True
+        self.web = {name: {"state": "up", "drained": False} for name in ("web1", "web2")}
+        self.members = {name: {"answers": True} for name in ("lb1", "lb2", "witness")}
+        self.fails, self.log, self.driver = False, [], "etcd"
+        self.__dict__.update(more)
+        utils = Utils({f"moves.{name}": self.plan for name in ("switch", "evacuate", "restore")})
+        utils["decide.decide"] = self.plan
+        salt = {"failover.look": self.look, "failover.local": self.local,
+                "failover.carry_out": self.carry_out, "overview.ask": self.ask}
+        self.operation = load("_runners/operation.py", salt=salt, utils=utils)
+        self.operation.LOOK = 0
+        self.operation.GIVEN_UP = self.operation.DRAINED = 0.05
+
+    def plan(self, view, *arguments, **more):
+        self.given = (*arguments, *more.items())
+        return self.plans.pop(0) if self.plans else Decision({})
+
+    def look(self):
+        cluster = pillars.cluster()
+        cluster["arbiter"]["driver"] = self.driver
+        record = {"epoch": 3, "mirrored": self.mirrored, "founding": False}
+        names = {"director": "lb", "files": "file", "database": "db"}
+        records = {key: {**record, "holder": f"{name}{self.on}"} for key, name in names.items()}
+        heard = {name: {"links": LOST if name in self.silent else UP, "held": {}, "silent": {}}
+                 for name in cluster["vms"] if name != "lb1"}
+        return {"now": 1000.0, "cluster": cluster, "me": "lb1", "driver": self.driver,
+                "records": records, "revisions": dict.fromkeys(records, 9),
+                "views": {"lb1": heard}, "absent": list(self.absent), "confirmed": []}
+
+    def local(self, function, *arguments):
+        if function == "pool.status":
+            return {"servers": self.web}
+        if function == "arbiter.status":
+            return self.members
+        if function == "decisions.read":
+            return self.log
+        self.done.append((function, *arguments))
+        if function == "marks.add" and arguments[0] == "absent":
+            self.absent.append(arguments[1])
+        if function == "marks.remove":
+            self.absent.remove(arguments[1])
+        return {}
+
+    def ask(self, names, function, timeout, **arguments):
+        if function == "decisions.read":
+            return {key: [self.log, None] for key in names}
+        self.done.append((function, arguments["name"]))
+        return {name: [{}, self.problems.get(name)] for name in names}
+
+    def carry_out(self, decision, cause):
+        assert "tag" not in cause  # an operator's move is no failover by itself
+        self.done.append(("carry_out", *decision.actions))
+        if self.fails:
+            step = {"resource": "files", "do": "activate", "vm": "file2", "result": "failed",
+                    "error": "no disk"}
+            return {"id": "x", "at": 1.0, "steps": [step], "result": "failed"}
+        if "files" in decision.actions:
+            self.on = 2
+        return {"id": "x", "at": 1.0, "steps": [], "result": "done"}
+
+
+def test_a_switch_is_carried_out():
+    site = Site(plans=[Decision({"files": [{"do": "swap"}]})])
+    assert site.operation.switch("files", "file2") == {
+        "told": "file2 holds files now.", "right": True}
+    assert site.done == [("carry_out", "files")]
+    assert site.given == ("files", "file2")
+
+
+def test_a_switch_to_the_holder_does_nothing():
+    site = Site()
+    assert site.operation.switch("files", "file1")["told"] == "file1 holds files already."
+    assert site.done == []
+
+
+def test_a_refused_switch_says_what_would_be_lost_and_the_command():
+    swap = {"resource": "files", "do": "swap", "transition": "serve_alone", "result": "ok",
+            "at": 900.0}
+    site = Site(plans=[Decision({}, rejected=[REFUSED])], log=[{"at": 900.0, "steps": [swap]}])
+    found = site.operation.switch("files", "file2")
+    assert found["right"] is False
+    assert found["told"].startswith("Refused, nothing was changed:\nfiles: promote file2")
+    assert "salt-run ha.switch files file2 lose_writes_of=file1" in found["told"]
+    assert "file1 acknowledged alone, since 1970-01-01 00:15:00 UTC" in found["told"]
+    assert site.done == []
+
+
+def test_a_forced_switch_names_whose_writes_are_lost():
+    site = Site(plans=[Decision({"files": [{"do": "swap"}]})])
+    assert site.operation.switch("files", "file2", "file1")["right"] is True
+    assert site.given == ("files", "file2", ("lose_writes_of", "file1"))
+
+
+def test_an_unknown_resource_is_refused():
+    found = Site().operation.switch("mail", "file2")
+    assert found == {"told": "'mail' is no resource; known: director, files, database",
+                     "right": False}
+
+
+def test_a_failed_switch_tells_the_story():
+    site = Site(plans=[Decision({"files": [{"do": "swap"}]})], fails=True)
+    found = site.operation.switch("files", "file2")
+    assert found["right"] is False
+    assert "file2 activates: failed: no disk" in found["told"]
+
+
+def test_evacuate_drains_moves_marks_and_lets_go_in_this_order():
+    alone = {"files": [{"do": "swap"}], "database": [{"do": "swap"}]}
+    site = Site(plans=[Decision(MOVES), Decision(alone)])
+    found = site.operation.evacuate("server1", "new memory")
+    assert found["right"] is True
+    assert site.done == [
+        ("pool.drain", "web1"),
+        ("carry_out", "director", "files", "database"),
+        ("marks.add", "absent", "server1", "new memory"),
+        ("carry_out", "files", "database"),
+    ]  # fmt: skip
+    assert "It is safe to power off server1 now (lb1, web1, file1, db1)." in found["told"]
+    assert "salt-run ha.restore server1" in found["told"]
+
+
+def test_a_repeated_evacuate_finds_everything_done():
+    site = Site(on=2, absent=["server1"])
+    assert site.operation.evacuate("server1")["right"] is True
+    assert [step[0] for step in site.done] == ["pool.drain", "marks.add"]
+
+
+@pytest.mark.parametrize("trouble", [
+    {"plans": [Decision({}, rejected=[REFUSED])]},
+    {"web": {"web1": {"state": "up"}, "web2": {"state": "down"}}},
+    {"members": {name: {"answers": name != "witness"} for name in ("lb1", "lb2", "witness")}},
+])
+def test_evacuate_refuses_before_the_first_step(trouble):
+    site = Site(**trouble)
+    found = site.operation.evacuate("server1")
+    assert found["right"] is False
+    assert found["told"].startswith("Refused, nothing was changed:")
+    assert site.done == []
+
+
+def test_evacuate_refuses_with_every_reason_at_once():
+    site = Site(plans=[Decision({}, rejected=[REFUSED])], web={})
+    told = site.operation.evacuate("server1")["told"]
+    assert "[NOT_MIRRORED]" in told
+    assert "[NO_WEB_LEFT]" in told
+
+
+def test_a_balancer_that_stays_and_cannot_drain_stops_it_before_anything_moved():
+    site = Site(problems={"lb2": "poold is silent"})
+    found = site.operation.evacuate("server1")
+    assert found == {"told": "nothing was moved: lb2: poold is silent", "right": False}
+    assert site.done == [("pool.drain", "web1"), ("pool.undrain", "web1")]
+
+
+def test_a_balancer_that_leaves_need_not_drain():
+    site = Site(plans=[Decision(MOVES)], problems={"lb1": "poold is silent"})
+    assert site.operation.evacuate("server1")["right"] is True
+
+
+def test_a_move_that_fails_leaves_the_server_in_service():
+    """The other server died in the middle: what was drained must serve again."""
+    site = Site(plans=[Decision(MOVES)], fails=True)
+    found = site.operation.evacuate("server1")
+    assert found["right"] is False
+    assert "server1 is still in service" in found["told"]
+    assert site.done[-1] == ("pool.undrain", "web1")
+    assert site.absent == []
+
+
+def test_a_server_that_still_holds_something_is_not_marked():
+    site = Site()  # the plan is empty, yet the records name server1's VMs
+    found = site.operation.evacuate("server1")
+    assert found["right"] is False
+    assert "lb1 holds director; file1 holds files; db1 holds database" in found["told"]
+    assert site.absent == []
+
+
+def test_it_is_not_safe_to_power_off_when_the_mirror_was_not_let_go():
+    site = Site(on=2, plans=[Decision({}), Decision({}, rejected=[REFUSED])])
+    found = site.operation.evacuate("server1")
+    assert found["right"] is False
+    assert "safe to power off" not in found["told"]
+
+
+def test_an_unknown_server_is_named_with_those_that_are_known():
+    with pytest.raises(ValueError, match="'server9' is no server and no VM"):
+        Site().operation.evacuate("server9")
+
+
+def test_restore_unmarks_undrains_and_waits_for_the_mirrors():
+    site = Site(on=2, absent=["server1"])
+    found = site.operation.restore("server1")
+    assert found["right"] is True
+    assert site.done == [("marks.remove", "absent", "server1"), ("pool.undrain", "web1")]
+
+
+def test_restore_by_a_vm_s_name_restores_its_server():
+    """What a refusal names is the VM; what is out is its server."""
+    site = Site(on=2, absent=["server1"])
+    assert site.operation.restore("file1")["right"] is True
+    assert site.done[0] == ("marks.remove", "absent", "server1")
+
+
+def test_restore_refuses_while_a_vm_is_not_heard():
+    site = Site(on=2, absent=["server2"], silent=["db2", "web2"])
+    found = site.operation.restore("server2")
+    assert found["told"] == (
+        "Refused, nothing was changed:\nweb2, db2 is not heard yet; start it first [NOT_BACK]")
+    assert site.done == []
+
+
+def test_restore_says_which_mirror_is_not_there_in_time():
+    site = Site(on=2, absent=["server1"], mirrored=False)
+    found = site.operation.restore("server1", timeout=0.01)
+    assert found["right"] is False
+    assert "files is not mirrored yet; database is not mirrored yet" in found["told"]
+
+
+def test_restore_says_which_balancer_did_not_hear():
+    site = Site(on=2, absent=["server1"], problems={"lb2": "does not answer"})
+    assert "lb2 keeps web1 drained: does not answer" in site.operation.restore("server1")["told"]
+
+
+def test_a_web_server_needs_no_mirror():
+    site = Site(on=2, absent=["web1"], mirrored=False)
+    assert site.operation.restore("web1", timeout=0.01)["right"] is True
+
+
+@pytest.mark.parametrize("driver", ["operator", "fencing"])
+def test_a_confirmed_death_is_marked_and_acted_on(driver):
+    dead = ["lb2", "web2", "file2", "db2"]
+    site = Site(on=2, driver=driver, silent=dead, plans=[Decision({"files": [{"do": "swap"}]})])
+    assert site.operation.confirm_dead("server2")["right"] is True
+    assert site.done == [("marks.add", "confirmed", "server2"), ("carry_out", "files")]
+
+
+def test_who_is_heard_is_not_dead():
+    site = Site(driver="operator", silent=["lb2", "web2", "db2"])
+    found = site.operation.confirm_dead("server2")
+    assert found["told"].endswith("file2 is heard, so it is not dead [STILL_ALIVE]")
+    assert site.done == []
+
+
+def test_an_arbiter_that_knows_asks_nobody():
+    site = Site(silent=["lb2", "web2", "file2", "db2"])
+    assert "[NOT_ASKED]" in site.operation.confirm_dead("server2")["told"]
+    assert site.done == []
+
+
+def test_an_acknowledged_resource_is_looked_at_again():
+    site = Site(plans=[Decision({"files": [{"do": "swap"}]}, reason="files: file2 takes over")])
+    found = site.operation.acknowledge("files")
+    assert found["told"] == "files may move by itself again. files: file2 takes over."
+    assert site.done == [("marks.add", "acknowledged", "files"), ("carry_out", "files")]
+
+
+def test_the_last_story_is_the_last_decision_that_did_or_refused_something():
+    log = [{"id": "a", "at": 1, "steps": [{"do": "fence", "vm": "db1"}], "result": "done"},
+           {"id": "b", "at": 2, "steps": [], "rejected": [REFUSED], "result": "nothing"},
+           {"id": "c", "at": 3, "steps": [], "rejected": [], "result": "nothing"}]
+    site = Site(log=log)
+    assert "(decision b)" in site.operation.stories(1)
+    both = site.operation.stories(2)
+    assert both.index("(decision a)") < both.index("(decision b)")
+    assert Site().operation.stories(1).startswith("Nothing was decided yet")
+
+
+def test_no_record_of_what_was_done_is_an_error():
+    site = Site(plans=[Decision({"files": [{"do": "swap"}]})])
+    site.operation.__salt__["failover.carry_out"] = lambda *_: None
+    with pytest.raises(CommandExecutionError, match="no record"):
+        site.operation.switch("files", "file2")
