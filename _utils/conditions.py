@@ -66,6 +66,16 @@ class Condition(enum.Enum):
     RESTART_FIRST = ("{vm} runs, so its service is restarted there first", None)
     # The holder is heard, but does not say what it serves.
     HOLDER_UNKNOWN = ("{vm} is heard, but does not say whether it serves {resource}", None)
+    # Of the web servers that would stay, none is up and in the pool.
+    NO_WEB_LEFT = ("no web server would be left: {vm} not up, or drained", "salt-run ha.status")
+    # Without the arbiter's members that would leave, fewer than a majority answer.
+    NO_MAJORITY_LEFT = ("of the arbiter's {count} members only {vm} would be left", None)
+    # What was to be confirmed dead sends heartbeats that somebody hears.
+    STILL_ALIVE = ("{vm} is heard, so it is not dead", None)
+    # A VM that is to come back into service is not heard.
+    NOT_BACK = ("{vm} is not heard yet; start it first", None)
+    # The driver does not ask an operator: its record decides, whoever is silent.
+    NOT_ASKED = ("the arbiter's driver is {driver}: it asks no operator who is dead", None)
 
 
 def refusal(name, **facts):
