@@ -59,33 +59,16 @@ def services():
 
 def declared():
     """
-    Return the table that the pillar declares: one service a port, every web VM behind each.
-
-    A web VM's weight is its number of vCPUs, so that VMs of different size share fairly.
+    Return the table that the pillar declares: every web VM behind each port, and the sorry page.
 
     CLI Example::
 
         salt lb1 ipvs.declared
     """
     cluster = __pillar__["cluster"]
-    return [
-        {
-            "protocol": "tcp",
-            "service": f"{cluster['addresses']['public']}:{port}",
-            "scheduler": cluster["balancer"]["scheduler"],
-            "options": {},
-            "servers": [
-                {
-                    "server": f"{vm['addresses']['internal']}:{port}",
-                    "method": "masquerade",
-                    "weight": vm["size"]["vcpus"],
-                    "options": {},
-                }
-                for vm in __utils__["topology.vms"](cluster, "web")
-            ],
-        }
-        for port in cluster["balancer"]["ports"]
-    ]
+    own = __utils__["topology.internal"](cluster, __grains__["id"])
+    webs = __utils__["topology.vms"](cluster, "web")
+    return __utils__["ipvs.declared"](cluster, webs, own)
 
 
 def apply(rules):
@@ -176,6 +159,8 @@ def set_weight(service, server, weight, protocol="tcp"):
     """
     Set a real server's weight at run time (0 to 65535); the boot file keeps the declared one.
 
+    poold leaves any weight of a web VM alone but the step from and to 0.
+
     CLI Example::
 
         salt lb1 ipvs.set_weight 203.0.113.10:80 192.168.10.11:80 3
@@ -196,6 +181,8 @@ def _find(table, service, server, protocol):
 def drain(service, server, protocol="tcp"):
     """
     Let a real server finish what it has and give it nothing new; undo it with undrain.
+
+    For services of your own. poold decides on the web VMs and would undo it: see pool.drain.
 
     CLI Example::
 

@@ -9,8 +9,48 @@ own switch, so that nothing an operator set is silently dropped.
 
 PROTOCOLS = {"-t": "tcp", "-u": "udp", "--sctp-service": "sctp", "-f": "fwm"}
 METHODS = {"-m": "masquerade", "-g": "route", "-i": "tunnel"}
+# Port of a service -> where poold serves the sorry page for it, on the balancer itself.
+SORRY = {80: 8088}
 _SWITCH_OF = {name: switch for switch, name in (PROTOCOLS | METHODS).items()}
 _COUNTERS = ("connections", "packets_in", "packets_out", "bytes_in", "bytes_out")
+
+
+def declared(cluster, webs, own):
+    """
+    Return the table of a balancer: one service a port, every web VM and the sorry page behind each.
+
+    webs: the web VMs; own: this balancer's internal address. A web VM's weight is its number of
+    vCPUs, so that VMs of different size share fairly; the sorry page's is 0 while anybody serves.
+    """
+    table = []
+    for port in cluster["balancer"]["ports"]:
+        servers = [_real(vm["addresses"]["internal"], port, vm["size"]["vcpus"]) for vm in webs]
+        if port in SORRY:
+            servers.append(_real(own, SORRY[port], 0))
+        service = f"{cluster['addresses']['public']}:{port}"
+        table.append({
+            "protocol": "tcp",
+            "service": service,
+            "scheduler": cluster["balancer"]["scheduler"],
+            "options": {},
+            "servers": servers,
+        })  # fmt: skip
+    return table
+
+
+def _real(address, port, weight):
+    server = f"{address}:{port}"
+    return {"server": server, "method": "masquerade", "weight": weight, "options": {}}
+
+
+def sorry(table, own):
+    """Return {port of a service: ADDRESS:PORT of its sorry page} of a declared table."""
+    return {
+        service["service"].rpartition(":")[2]: server["server"]
+        for service in table
+        for server in service["servers"]
+        if server["server"].rpartition(":")[0] == own
+    }
 
 
 def parse_rules(text):

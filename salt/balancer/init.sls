@@ -4,6 +4,7 @@
 include:
   - balancer.kernel
   - balancer.ipvs
+  - balancer.pool
   - balancer.firewall
 
 balancer-packages-installed:

@@ -6,6 +6,7 @@ balancer-ipvs-table-present:
     - require:
       - pkg: balancer-packages-installed
       - file: balancer-module-configured
+      - service: balancer-pool-running
 
 balancer-ipvs-sync-daemons-present:
   ipvs.sync_daemons_present:

@@ -25,7 +25,7 @@ web-health-managed:
   file.managed:
     - mode: '0644'
     - names:
-{%- for page in ['checks', 'index', 'probe', 'status'] %}
+{%- for page in ['alive', 'checks', 'index', 'probe', 'status'] %}
       - /srv/moodle/health/{{ page }}.php:
         - source: salt://web/files/health/{{ page }}.php
 {%- endfor %}

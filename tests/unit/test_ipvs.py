@@ -9,6 +9,7 @@ from tests.loading import load
 
 DATA = Path(__file__).parent.parent / "data" / "ipvsadm-1.31"
 WEB1, WEB2 = "192.168.10.11:80", "192.168.10.21:80"
+SORRY = "192.168.10.10:8088"
 
 utils = load("_utils/ipvs.py")
 
@@ -18,7 +19,7 @@ def recorded(name):
 
 
 def table(scheduler="wlc", **weights):
-    addresses = {"web1": WEB1, "web2": WEB2}
+    addresses = {"web1": WEB1, "web2": WEB2, "sorry": SORRY}
     return [
         {
             "protocol": "tcp",
@@ -47,17 +48,24 @@ class Kernel:
 
 @pytest.fixture
 def module(tmp_path):
-    ipvs = load("_modules/ipvs.py", pillar={"cluster": CLUSTER})
+    ipvs = load("_modules/ipvs.py", pillar={"cluster": CLUSTER}, grains={"id": "lb1"})
     ipvs.BOOT_FILE = str(tmp_path / "ipvsadm.rules")
     return ipvs
 
 
 CLUSTER = {
     "addresses": {"public": "203.0.113.10"},
-    "networks": {"internal": {"interface": "eth1", "subnet": "192.168.10.0/24"}},
+    "networks": {
+        "public": {"interface": "eth0", "subnet": "203.0.113.0/24"},
+        "internal": {"interface": "eth1", "subnet": "192.168.10.0/24"},
+    },
     "balancer": {"scheduler": "wlc", "ports": [80, 443], "sync_id": 51},
-    "sizes": {"web": {"vcpus": 2, "memory": "2G", "disk": "20G"}},
+    "sizes": {
+        "balancer": {"vcpus": 1, "memory": "500M", "disk": "8G"},
+        "web": {"vcpus": 2, "memory": "2G", "disk": "20G"},
+    },
     "vms": {
+        "lb1": {"role": "balancer", "addresses": {"internal": "192.168.10.10"}},
         "web1": {"role": "web", "addresses": {"internal": "192.168.10.11"}},
         "web2": {
             "role": "web",
@@ -174,6 +182,13 @@ def test_pillar_declares_a_service_per_port_with_weights_by_vcpus(module):
         ("192.168.10.11:443", 2),
         ("192.168.10.21:443", 4),
     ]
+    # the sorry page: on this balancer, out while anybody serves, and only where there is one
+    assert (found[0]["servers"][-1]["server"], found[0]["servers"][-1]["weight"]) == (SORRY, 0)
+
+
+def test_a_state_leaves_the_sorry_page_as_poold_set_it():
+    declared = table(web1=2, sorry=0)
+    assert utils.plan(declared, table(web1=0, sorry=1), declared)["lines"] == []
 
 
 def test_restore_errors_count_although_the_exit_code_is_zero(module, monkeypatch):
