@@ -14,6 +14,7 @@ base:
     - common
     - network
     - minion
+    - heartbeat
 {%- for component in components[pillar.cluster.vms[grains.id].role] %}
     - {{ component }}
 {%- endfor %}

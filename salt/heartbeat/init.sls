@@ -13,6 +13,21 @@ heartbeat-code-managed:
         - source: salt://heartbeat/files/{{ name }}.py
 {%- endfor %}
 
+# Components add what their resource needs: /usr/local/lib/cluster/step-down.d/RESOURCE.
+heartbeat-step-down-managed:
+  file.managed:
+    - makedirs: True
+    - names:
+      - /usr/local/lib/cluster/step-down:
+        - source: salt://heartbeat/files/step_down.py
+        - mode: '0755'
+      - /etc/cluster/step-down.json:
+        - source: salt://heartbeat/files/step-down.json.jinja
+        - template: jinja
+        - mode: '0644'
+    - require:
+      - file: common-directories-present
+
 heartbeat-unit-managed:
   file.managed:
     - name: /etc/systemd/system/heartbeatd.service
@@ -37,6 +52,7 @@ heartbeat-service-running:
     - enable: True
     - require:
       - file: heartbeat-config-managed
+      - file: heartbeat-step-down-managed
     - watch:
       - file: heartbeat-code-managed
       - file: heartbeat-unit-managed

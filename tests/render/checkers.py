@@ -16,6 +16,9 @@ CLAIMS = [
     (r"/etc/nfs\.conf.*", "nfs"),
     (r"/etc/cluster/web\.(crt|key)", "site-certificate"),
     (r"/etc/(mysql|cluster|etcd)/.*\.(crt|key)", "certificate"),
+    (r"/etc/cluster/heartbeat\.json", "heartbeat"),
+    (r"/etc/cluster/[^/]+\.json", "json"),
+    (r"/etc/cluster/[^/]+\.html", "html"),
     (r"/etc/mysql/.*", "database"),
     (r"/etc/default/etcd", "etcd"),
     (r"/etc/sysctl\.d/.*", "sysctl"),
@@ -31,7 +34,8 @@ CLAIMS = [
     (SYSTEM + r"[^/]+\.d/[^/]+\.conf", "unit"),
     (r"/etc/systemd/network/.*\.(network|link|netdev)", "networkd"),
     (r"/etc/systemd/journald\.conf\.d/.*", "journald"),
-    (r"/usr/local/(s?bin|lib/cluster)/.*", "shell"),
+    (r"/usr/local/lib/cluster/.*\.py", "python"),
+    (r"/usr/local/(s?bin|lib/cluster)/.*", "program"),
 ]
 
 CERTIFICATE = """
@@ -61,6 +65,8 @@ minion = salt.config.minion_config("/etc/salt/minion")
 assert minion["id"] == os.uname().nodename and len(minion["master"]) >= 1
 assert salt.config.master_config("/etc/salt/master")["timeout"]
 """
+# The system's Python: what serves without Salt must not need Salt's.
+PARSE = "/usr/bin/python3 -c 'import ast, sys; ast.parse(open(sys.argv[1]).read())' {path}"
 PYTHON = "/opt/salt/bin/python3 -c '%s'"
 
 # {path}, {folder}, {unit}: of the file. A check without them reads its whole configuration once.
@@ -101,7 +107,13 @@ COMMANDS = {
     "journald": "mount -t cgroup2 cgroup2 /sys/fs/cgroup; SYSTEMD_LOG_TARGET=console timeout 1"
     " /usr/lib/systemd/systemd-journald >/tmp/journald 2>&1; cat /tmp/journald;"
     " grep -q SIGTERM /tmp/journald && ! grep ^/etc/ /tmp/journald",
-    "shell": "head -n 1 {path} | grep -q ^#!/bin/sh && sh -n {path}",
+    "heartbeat": "/usr/bin/python3 -EsS /usr/local/lib/cluster/heartbeat/heartbeatd.py"
+    " --check {path}",
+    "html": "head -n 1 {path} | grep -qi '^<!doctype html>'",
+    "json": "/usr/bin/python3 -m json.tool {path}",
+    "python": PARSE,
+    "program": "test -x {path} && case $(head -n 1 {path}) in '#!/bin/sh'*) sh -n {path};;"
+    " '#!/usr/bin/python3'*) " + PARSE + ";; *) false;; esac",
 }
 
 
