@@ -8,6 +8,21 @@ import salt.pillar
 from salt.exceptions import SaltException
 
 
+def react(tag=None, data=None):
+    """
+    Look at the whole cluster and do what is needed; what the reactor calls for every event.
+
+    tag, data: the event. It is only a reason to look: replayed or repeated, it does no harm.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run ha.react
+    """
+    return __salt__["failover.react"](tag, data)
+
+
 def check():
     """
     List everything that is wrong with the pillar and the secrets; exits 1 if anything is.
