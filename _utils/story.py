@@ -67,7 +67,7 @@ def alone_since(lines, resource):
             if found != (resource, "swap", "ok"):
                 continue
             at = step.get("at") or line["at"]
-            begun = {"promote": at, "serve_alone": since or at, "mirrored": None}
+            begun = {"promote": at, "abandon": at, "serve_alone": since or at, "mirrored": None}
             since = begun.get(step.get("transition"), since)
     return since
 

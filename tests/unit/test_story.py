@@ -97,6 +97,7 @@ def swap(transition, at, result="ok"):
     ([swap("serve_alone", 5), swap("mirrored", 7), swap("serve_alone", 8)], 8),
     ([swap("serve_alone", 5), swap("mirrored", 7, "refused")], 5),
     ([swap("serve_alone", 5), swap("promote", 7)], 7),
+    ([swap("serve_alone", 5), swap("abandon", 7)], 7),
 ])  # fmt: skip
 def test_alone_begins_with_the_first_swap_after_the_last_mirror(lines, since):
     assert story.alone_since(lines, "files") == since
