@@ -66,6 +66,20 @@ class Condition(enum.Enum):
     RESTART_FIRST = ("{vm} runs, so its service is restarted there first", None)
     # The holder is heard, but does not say what it serves.
     HOLDER_UNKNOWN = ("{vm} is heard, but does not say whether it serves {resource}", None)
+    # The VM has another role than those that can hold the resource.
+    NOT_ITS_ROLE = ("{vm} can never hold {resource}; {able} can", None)
+    # An operator gives up the writes of a VM that is not the recorded holder.
+    NOT_THE_HOLDER = ("{named} does not hold {resource}, {holder} does", None)
+    # The record says mirrored: the standby has everything.
+    NOTHING_TO_LOSE = (
+        "{vm} has every write that {holder} acknowledged; nothing has to be given up",
+        "salt-run ha.switch {resource} {vm}",
+    )
+    # The holder whose writes an operator would give up is heard, and serves or may serve.
+    HOLDER_LIVES = (
+        "{holder} lives and serves {resource}: wait until {vm} is mirrored, nothing is lost then",
+        "salt-run ha.status",
+    )
     # Of the web servers that would stay, none is up and in the pool.
     NO_WEB_LEFT = ("no web server would be left: {vm} not up, or drained", "salt-run ha.status")
     # Without the arbiter's members that would leave, fewer than a majority answer.

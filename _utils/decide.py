@@ -282,7 +282,7 @@ def _mirroring(case):
         return _release(case)
     for standby in case.standbys:
         if case.judge(standby)[0] == "alive" and not case.absent(standby):
-            if steps := _rejoin(case, standby):
+            if steps := rejoin(case, standby):
                 return steps, []
     return [], []
 
@@ -304,7 +304,7 @@ def alone(case, reason):
     return [_alone(case, reason), case.job("activate", case.holder, reason, alone=True)]
 
 
-def _rejoin(case, standby):
+def rejoin(case, standby):
     """Return the next steps that make a living standby a mirror again; [] if none is needed."""
     holder, epoch = case.holder, case.record["epoch"]
     if case.health(standby, "following") is False:
@@ -339,12 +339,15 @@ def _promote(case, why, alive=False):
     return [], refused
 
 
-def takeover(case, standby, reason, alive):
-    """A living holder has gone passive before its successor starts; a lost one is told as well."""
-    epoch = case.record["epoch"] + 1
-    steps = [case.swap("promote", reason, holder=standby)]
-    if not alive:
-        steps = _fence(case, case.holder, reason) + steps
-    steps.append(case.job("deactivate", case.holder, reason, epoch=epoch, wait=alive))
-    steps.append(case.job("activate", standby, reason, epoch=epoch, alone=case.data))
-    return steps
+def takeover(case, standby, reason, alive, forced=False):
+    """
+    Return the steps that put ``standby`` in charge: a living holder has gone passive before its
+    successor starts, a lost one is told as well. forced: the writes of the holder are given up.
+    """
+    epoch, swap = case.record["epoch"] + 1, case.swap("promote", reason, holder=standby)
+    if forced:
+        swap = case.swap("abandon", reason, holder=standby, lose_writes_of=case.holder)
+    steps = [] if alive else _fence(case, case.holder, reason)
+    steps += [swap, case.job("deactivate", case.holder, reason, epoch=epoch, wait=alive)]
+    more = {"lose_writes": True} if forced else {}
+    return [*steps, case.job("activate", standby, reason, epoch=epoch, alone=case.data, **more)]

@@ -31,11 +31,11 @@ def plan(record, me, founder, status, follows=False, mirrors=True):
     """
     if record is None:
         if me != founder:
-            return _standby(None, founder, status, follows)
+            return _standby(None, founder, status, follows, founder=False)
         return _without_record(founder, status)
     holder, epoch = record["holder"], record["epoch"]
     if holder != me:
-        return _standby(record, holder, status, follows)
+        return _standby(record, holder, status, follows, founder=me == founder)
     if record["founding"]:
         return _founding(me, epoch, status, mirrors)
     return NONE, f"founded; {me} holds epoch {epoch}"
@@ -75,13 +75,13 @@ def _founding(me, epoch, status, mirrors):
     return "finish", f"{me} serves epoch {epoch}, and there is nothing to mirror"
 
 
-def _standby(record, holder, status, follows):
+def _standby(record, holder, status, follows, founder):
     """Somebody else holds or founds: follow it if this VM is blank, otherwise nothing."""
     if not follows:
         return NONE, f"{holder} is in charge; nothing to prepare on a standby"
     if status["blank"] is None:
         return WAIT, "cannot tell yet whether this VM is blank"
-    if status["blank"] is False and not _cut_while_following(record, status):
+    if status["blank"] is False and not _cut_while_following(record, status, founder):
         return NONE, f"{holder} is in charge, and this VM has data already"
     if record is None:
         return WAIT, f"awaiting the record that {holder} creates"
@@ -89,11 +89,12 @@ def _standby(record, holder, status, follows):
     return "follow", f"this VM {what}, and {holder} holds epoch {record['epoch']}"
 
 
-def _cut_while_following(record, status):
+def _cut_while_following(record, status, founder):
     """
-    During the founding a VM that never served has its data from following, only. It has claimed
-    the founder's epoch then, and a VM that served after the founder would have claimed a later one.
+    During the founding a VM that never served has its data from following, only. Following claims
+    the founder's epoch, the first; only whom the pillar lets found may have served in that.
     """
     if record is None or not record["founding"]:
         return False
-    return status["epoch"] <= record["epoch"] and status.get("mirror") is not True
+    served = status["epoch"] >= (1 if founder else 2)
+    return not served and status.get("mirror") is not True

@@ -11,8 +11,12 @@ import operator
 MOST, WITHIN = 4, 600
 
 
-def takeover(case, standby, alive):
-    """Return the refusal that keeps ``standby`` from succeeding a (living) holder, or None."""
+def takeover(case, standby, alive, planned=False):
+    """
+    Return the refusal that keeps ``standby`` from succeeding a (living) holder, or None.
+
+    planned: an operator asks; how often the resource moved by itself is no matter then.
+    """
     facts = {"vm": standby, "holder": case.holder}
     if case.absent(standby):
         return "ABSENT_ON_PURPOSE", facts
@@ -26,9 +30,32 @@ def takeover(case, standby, alive):
         return "STANDBY_UNFIT" if known else "STANDBY_UNKNOWN", facts
     if not case.data and case.health(standby, "networks") is False:
         return "NETWORK_MISSING", facts
-    if count := _flaps(case):
+    if (count := _flaps(case)) and not planned:
         return "FLAPPING", {**facts, "count": count, "minutes": WITHIN // 60}
     return None if alive else death(case, case.holder)
+
+
+def forced(case, standby, named, state):
+    """
+    Return the refusal that keeps ``standby`` from taking over without the writes that the holder
+    acknowledged alone, as an operator wants who has ``named`` it; state: where the holder is.
+
+    Of the standby's fitness only its life counts: what it lacks is what is given up.
+    """
+    holder = case.holder
+    facts = {"vm": standby, "holder": holder}
+    if named != holder:
+        return "NOT_THE_HOLDER", {**facts, "named": named}
+    if case.record["mirrored"] or not case.data:
+        return "NOTHING_TO_LOSE", facts
+    if case.absent(standby):
+        return "ABSENT_ON_PURPOSE", facts
+    found, why = case.judge(standby)
+    if found != "alive":
+        return why or ("STANDBY_LOST", facts)
+    if state != "lost" and case.held(holder) != 0:
+        return "HOLDER_LIVES", facts
+    return death(case, holder) if state == "lost" else None
 
 
 def death(case, vm):

@@ -53,6 +53,21 @@ def promote(record, holder, data=True):
     return {**record, "holder": holder, "epoch": record["epoch"] + 1, "mirrored": not data}
 
 
+def abandon(record, holder, lose_writes_of, data=True):
+    """
+    Return the record with ``holder`` in charge without the writes that the old holder acknowledged
+    alone: the one transition that gives up I2, by the word of an operator who names whose writes.
+    """
+    create(holder)
+    if record["founding"]:
+        raise Refused(f"{record['holder']} is still founding: nothing to take over yet")
+    if record["holder"] != lose_writes_of or holder == lose_writes_of:
+        raise Refused(f"{record['holder']} holds epoch {record['epoch']}, not {lose_writes_of}")
+    if record["mirrored"] or not data:
+        raise Refused("the standby has every write: nothing has to be given up, so promote it")
+    return {**record, "holder": holder, "epoch": record["epoch"] + 1, "mirrored": False}
+
+
 def serve_alone(record, holder, epoch, data=True):
     """Return the record that lets ``holder`` acknowledge writes without its mirror."""
     _own(record, holder, epoch)
@@ -90,6 +105,7 @@ def _own(record, holder, epoch):
 
 TRANSITIONS = {
     "promote": promote,
+    "abandon": abandon,
     "serve_alone": serve_alone,
     "mirrored": mirrored,
     "founded": founded,
@@ -110,7 +126,7 @@ def apply(resource, record, transition, arguments):
         changed = TRANSITIONS[transition](record, data=has_data(resource), **arguments)
     except Refused as error:
         return {"refused": str(error)}
-    check_invariants(resource, record, changed)
+    check_invariants(resource, record, changed, given_up=transition == "abandon")
     return {"record": changed}
 
 
@@ -126,9 +142,10 @@ def check(record):
     return record
 
 
-def check_invariants(resource, old, new):
+def check_invariants(resource, old, new, given_up=False):
     """
-    Raise AssertionError if the step from ``old`` to ``new`` could break I1 or I2.
+    Raise AssertionError if the step from ``old`` to ``new`` could break I1 or I2 (given_up: I2 is
+    given up by an operator's word).
 
     Epochs never fall; another holder means a new epoch, granted only from a mirrored and founded
     record; within an epoch the holder stays; a founding record of data is never mirrored.
@@ -142,7 +159,8 @@ def check_invariants(resource, old, new):
         if new["epoch"] != old["epoch"] or new["founding"] > old["founding"]:
             raise AssertionError(f"an epoch or a founding without its cause: {old} -> {new}")
         return
-    if new["epoch"] != old["epoch"] + 1 or not old["mirrored"] or old["founding"]:
+    may = old["mirrored"] or given_up
+    if new["epoch"] != old["epoch"] + 1 or not may or old["founding"]:
         raise AssertionError(f"a promotion without its right: {old} -> {new}")
     if has_data(resource) and new["mirrored"]:
         raise AssertionError(f"a new holder cannot be mirrored yet: {old} -> {new}")

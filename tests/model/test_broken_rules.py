@@ -48,7 +48,7 @@ def test_promoting_a_standby_that_is_not_mirrored_loses_writes(monkeypatch):
     rules = Rules()
     monkeypatch.setitem(rules.record.TRANSITIONS, "promote", lambda old, holder, data: {
         **old, "holder": holder, "epoch": old["epoch"] + 1, "mirrored": False})
-    monkeypatch.setattr(rules.record, "check_invariants", lambda *_: None)
+    monkeypatch.setattr(rules.record, "check_invariants", lambda *_, **__: None)
     rules.obstacle.takeover = lambda *_: None
     assert re.search(DAMAGE, counter_example(rules))
 
@@ -130,7 +130,7 @@ def test_a_decider_that_does_not_finish_what_another_began_leaves_nobody_in_char
 
 def test_a_decider_that_never_mirrors_again_is_found(monkeypatch):
     rules = Rules()
-    monkeypatch.setattr(rules.decider, "_rejoin", lambda *_: [])
+    monkeypatch.setattr(rules.decider, "rejoin", lambda *_: [])
     assert "mirrored: False" in recovery.fault(start((0, 1, False, False)), rules, None)
 
 

@@ -372,7 +372,8 @@ def test_who_hears_a_higher_epoch_steps_down(held, heard, given_up):
 
 
 def test_every_condition_has_a_sentence_and_is_used():
-    users = ("_utils/decide", "_utils/presence", "_utils/obstacle", "_utils/leaving",
+    users = ("_utils/decide", "_utils/presence", "_utils/obstacle", "_utils/moves",
+             "_utils/leaving",
              "_runners/operation")
     source = "".join((ROOT / f"{name}.py").read_text() for name in users)
     assert [name for name in conditions.names() if f'"{name}"' not in source] == []

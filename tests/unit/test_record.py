@@ -81,6 +81,9 @@ def test_a_damaged_record_is_named(bad):
         record.check(bad)
 
 
+OWN = {"promote": {}, "abandon": {"lose_writes_of": "a"}}
+
+
 def test_every_step_from_every_small_record_keeps_the_invariants():
     starts = [
         {"holder": h, "epoch": e, "mirrored": m, "founding": f}
@@ -92,7 +95,7 @@ def test_every_step_from_every_small_record_keeps_the_invariants():
         if record.has_data(resource) and start["founding"] and start["mirrored"]:
             continue  # no transition leads there: see the assertion below
         for who, epoch in itertools.product("ab", (1, 2, 3)):
-            own = {} if name == "promote" else {"epoch": epoch}
+            own = OWN.get(name, {"epoch": epoch})
             answer = record.apply(resource, start, name, {"holder": who, **own})
             assert ("record" in answer) != ("refused" in answer)
             if "record" in answer and record.has_data(resource):
@@ -261,7 +264,7 @@ def test_the_search_finds_what_a_broken_rule_would_allow(broken, monkeypatch):
     """A search that finds nothing proves nothing unless it finds what is there."""
     for name, rule in broken.items():
         monkeypatch.setitem(record.TRANSITIONS, name, rule)
-    monkeypatch.setattr(record, "check_invariants", lambda *_: None)
+    monkeypatch.setattr(record, "check_invariants", lambda *_, **__: None)
     assert explore({**SERVING, "epoch": 1})[1] is not None
 
 
@@ -277,7 +280,7 @@ def test_the_holder_and_the_standby_never_both_win():
 def test_nobody_but_the_founder_changes_a_founding_record():
     start = record.create("a")
     for name in record.TRANSITIONS:
-        own = {} if name == "promote" else {"epoch": 1}
+        own = OWN.get(name, {"epoch": 1})
         assert "refused" in record.apply("files", start, name, {"holder": "b", **own})
 
 
@@ -323,7 +326,8 @@ def test_every_combination_of_record_and_evidence_has_a_safe_answer(case):
             assert active is True and mirrors, combination
         if action == "follow":
             assert rec["holder"] != me and follows, combination
-            assert blank is True or (blank is False and rec["founding"] and epoch == 0)
+            served = epoch >= (1 if me == founder else 2)
+            assert blank is True or (blank is False and rec["founding"] and not served)
         if rec and not rec["founding"]:
             assert action in ("none", "follow", "wait"), combination
 
@@ -340,3 +344,16 @@ def test_a_recreated_founder_never_founds_again():
 def test_a_founder_with_data_does_not_found_over_a_lost_arbiter():
     status = {"active": False, "epoch": 1, "blank": False}
     assert founding.plan(None, "a", "a", status)[0] == "refuse"
+
+
+def test_writes_are_given_up_only_by_naming_the_holder_of_an_unmirrored_record():
+    alone = {"holder": "file1", "epoch": 4, "mirrored": False, "founding": False}
+    named = {"holder": "file2", "lose_writes_of": "file1"}
+    answer = record.apply("files", alone, "abandon", named)
+    assert answer["record"] == {**alone, "holder": "file2", "epoch": 5}
+    for old, arguments, why in (
+        (alone, {**named, "lose_writes_of": "file2"}, "file1 holds epoch 4"),
+        ({**alone, "mirrored": True}, named, "promote it"),
+        ({**alone, "founding": True}, named, "still founding"),
+    ):
+        assert why in record.apply("files", old, "abandon", arguments)["refused"]

@@ -1,0 +1,138 @@
+"""Planned moves: everything is refused before the first step, or everything is carried out."""
+
+import pytest
+
+from tests.loading import load
+from tests.unit.test_decide import DATA, HOLDERS, STANDBYS, World, short
+
+moves = load("_utils/moves.py")
+
+
+def steps(decision):
+    return {resource: [short(step) for step in found]
+            for resource, found in decision.actions.items()}
+
+
+def conditions(decision):
+    return [entry["condition"] for entry in decision.rejected]
+
+
+@pytest.mark.parametrize("resource", HOLDERS)
+def test_a_planned_switch_ends_the_old_holder_before_the_new_one_starts(resource):
+    old, new = HOLDERS[resource], STANDBYS[resource]
+    world = World()
+    decision = moves.switch(world.view, resource, new)
+    alone = " alone" if resource in DATA else ""
+    assert steps(decision) == {resource: [
+        f"swap promote {new} @{world.view['revisions'][resource]}", f"deactivate {old} 4",
+        f"activate {new} 4{alone}",
+    ]}
+    assert decision.actions[resource][1]["wait"] is True
+    assert decision.rejected == []
+
+
+def test_a_switch_to_the_holder_has_nothing_to_do():
+    assert moves.switch(World().view, "files", "file1")[::2] == ({}, [])
+
+
+@pytest.mark.parametrize(("arrange", "vm", "condition"), [
+    (lambda w: w, "db2", "NOT_ITS_ROLE"),
+    (lambda w: w, "file9", "NOT_ITS_ROLE"),
+    (lambda w: w.lose("file2"), "file2", "STANDBY_LOST"),
+    (lambda w: w.say("file2", fit=False), "file2", "STANDBY_UNFIT"),
+    (lambda w: w.record("files", mirrored=False), "file2", "NOT_MIRRORED"),
+    (lambda w: w.view["absent"].append("server2") or w, "file2", "ABSENT_ON_PURPOSE"),
+    (lambda w: w.view["records"].update(files=None) or w, "file2", "ARBITER_UNREACHABLE"),
+    (lambda w: w.lose("file1", observers=["lb2"]), "file2", "OBSERVERS_DISAGREE"),
+])
+def test_a_switch_that_the_other_side_could_not_carry_is_refused_at_once(arrange, vm, condition):
+    world = World()
+    arrange(world)
+    decision = moves.switch(world.view, "files", vm)
+    assert decision.actions == {}
+    assert conditions(decision) == [condition]
+    assert decision.reason.startswith("nothing is done, because files: ")
+
+
+def test_what_moved_by_itself_too_often_still_moves_as_planned():
+    history = [{"what": "failover", "resource": "files", "at": 999}] * 9
+    assert moves.switch(World(history=history).view, "files", "file2").actions
+
+
+def unmirrored():
+    return World().record("files", mirrored=False).say("file2", fit=False)
+
+
+def test_an_operator_gives_up_the_writes_of_a_dead_holder_by_its_name():
+    world = unmirrored().lose("file1")
+    refused = moves.switch(world.view, "files", "file2").rejected[0]
+    assert refused["command"] == "salt-run ha.switch files file2 lose_writes_of=file1"
+    decision = moves.switch(world.view, "files", "file2", lose_writes_of="file1")
+    assert steps(decision) == {"files": [
+        "swap abandon file2 @71", "deactivate file1 4", "activate file2 4 alone"]}
+    assert decision.actions["files"][0]["arguments"]["lose_writes_of"] == "file1"
+    assert decision.actions["files"][2]["lose_writes"] is True
+
+
+@pytest.mark.parametrize(("arrange", "named", "condition"), [
+    (lambda w: w.lose("file1"), "file2", "NOT_THE_HOLDER"),
+    (lambda w: w, "file1", "HOLDER_LIVES"),
+    (lambda w: w.lose("file1", "file2"), "file1", "STANDBY_LOST"),
+    (lambda w: w.record("files", mirrored=True).lose("file1"), "file1", "NOTHING_TO_LOSE"),
+    (lambda w: w.view.update(driver="operator") or w.lose("file1"), "file1", "UNCONFIRMED"),
+])
+def test_writes_are_given_up_only_where_nothing_else_helps(arrange, named, condition):
+    world = unmirrored()
+    arrange(world)
+    decision = moves.switch(world.view, "files", "file2", lose_writes_of=named)
+    assert (decision.actions, conditions(decision)) == ({}, [condition])
+
+
+def test_a_living_holder_that_cannot_serve_is_given_up_after_it_has_gone_passive():
+    world = unmirrored().say("file1", held={})
+    found = moves.switch(world.view, "files", "file2", lose_writes_of="file1").actions["files"]
+    assert [(step["do"], step.get("wait")) for step in found][1] == ("deactivate", True)
+
+
+def test_evacuation_moves_all_that_a_server_holds():
+    decision = moves.evacuate(World().view, "server1")
+    assert set(steps(decision)) == set(HOLDERS)
+    assert steps(decision)["files"][0] == "swap promote file2 @71"
+    assert "server1 is taken out of service; file2 takes over" in decision.reason
+
+
+def test_evacuation_is_refused_as_a_whole_when_one_resource_cannot_move():
+    decision = moves.evacuate(World().say("db2", fit=False).view, "server1")
+    assert (decision.actions, conditions(decision)) == ({}, ["STANDBY_UNFIT"])
+
+
+def test_holders_go_on_without_the_mirrors_that_leave_once_these_are_marked_absent():
+    """Before that, a failover to them is still possible, and wanted."""
+    world = World()
+    assert moves.evacuate(world.view, "server2").actions == {}
+    world.view["absent"] = ["server2"]
+    assert steps(moves.evacuate(world.view, "server2")) == {
+        "files": ["swap serve_alone file1 @71", "activate file1 3 alone"],
+        "database": ["swap serve_alone db1 @72", "activate db1 3 alone"],
+    }
+    world.record("files", mirrored=False).record("database", mirrored=False)
+    assert moves.evacuate(world.view, "server2").actions == {}
+
+
+def test_one_vm_is_evacuated_alone():
+    assert set(moves.evacuate(World().view, "db1").actions) == {"database"}
+    assert moves.evacuate(World().view, "web1").actions == {}
+
+
+def test_a_restored_server_follows_and_gets_nothing_back():
+    world = World(absent=["server2"]).record("files", mirrored=False)
+    world.say("file2", following=False, fit=False)
+    assert steps(moves.restore(world.view, "server2")) == {"files": ["follow file2 3"]}
+
+
+@pytest.mark.parametrize("resource", HOLDERS)
+def test_a_plan_is_in_time_and_bound_to_what_was_seen(resource):
+    for step in moves.switch(World().view, resource, STANDBYS[resource]).actions[resource]:
+        assert step["reason"]
+        assert step.get("deadline", 1001) > 1000
+        assert step["do"] != "swap" or step["revision"] in (70, 71, 72)
