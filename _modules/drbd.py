@@ -16,7 +16,7 @@ from pathlib import Path
 import salt.utils.path
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
-TIMEOUT = 30  # seconds; drbdadm gives up earlier, this only keeps a caller from hanging for ever
+TIMEOUT = 10  # seconds; drbdadm gives up earlier, this only keeps a caller from hanging for ever
 VERSION = "/sys/module/drbd/version"
 # Written by the split-brain handler of the resource (salt/file/files/split-brain).
 SPLIT_BRAIN = "/run/cluster/split-brain.{}"
@@ -30,18 +30,24 @@ def __virtual__():
 
 def _run(*command):
     try:
-        done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=TIMEOUT
-        )
-    except (OSError, subprocess.TimeoutExpired) as err:
+        # Not subprocess.run: that waits for a command which hangs in the kernel and cannot die.
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            text=True,
+        )  # fmt: skip
+        told, complained = process.communicate(timeout=TIMEOUT)
+    except subprocess.TimeoutExpired as err:
+        process.kill()
         raise CommandExecutionError(f"{' '.join(command)}: {err}") from err
-    if done.returncode:
+    except OSError as err:
+        raise CommandExecutionError(f"{' '.join(command)}: {err}") from err
+    if process.returncode:
         # drbdadm repeats the command that failed, and that holds the shared secret.
-        told = re.sub(r"(--shared-secret=)\S+", r"\1...", done.stderr or done.stdout)
+        why = re.sub(r"(--shared-secret=)\S+", r"\1...", complained or told)
         raise CommandExecutionError(
-            f"{' '.join(command)}: {' '.join(told.split())} (exit {done.returncode})"
+            f"{' '.join(command)}: {' '.join(why.split())} (exit {process.returncode})"
         )
-    return done.stdout
+    return told
 
 
 def _read(parser, *command, **arguments):
@@ -91,6 +97,19 @@ def _split_brain(resource, facts):
     except FileNotFoundError:
         return None, "StandAlone: an operator disconnected it, or the peer refused (kernel log)"
     return True, f"split brain: both sides were written to without the other ({seen})"
+
+
+def major():
+    """
+    Return the first number of the kernel module's version, 8 or 9, whether it is loaded or not.
+
+    CLI Example::
+
+        salt file1 drbd.major
+    """
+    if os.path.exists(VERSION):
+        return 8 if _old() else 9
+    return int(_run("modinfo", "--field", "version", "drbd").split(".")[0])
 
 
 def generation(resource="r0"):
@@ -242,6 +261,17 @@ def promote(resource="r0", force=False):
         salt file1 drbd.promote
     """
     _run("drbdadm", "primary", *(["--force"] if force is True else []), resource)
+
+
+def resume(resource="r0"):
+    """
+    Let suspended writes go on without the peer; who may say so is decided elsewhere.
+
+    CLI Example::
+
+        salt file1 drbd.resume
+    """
+    _run("drbdadm", "resume-io", resource)
 
 
 def demote(resource="r0"):

@@ -1,14 +1,15 @@
 """
 The `files` resource: moodledata on one of two file servers, by DRBD, a mount, NFS and an address.
 
-I1 At most one VM serves: a role changes only with a claimed epoch, and DRBD itself admits one
-   Primary among connected peers. I2 Only UpToDate data is promoted. I5 Nothing here runs at boot.
-Going active: DRBD Primary, mount, NFS, address last. Going passive: the other way round.
+I1 At most one VM serves: a role changes only with a claimed epoch, and DRBD lets a side that lost
+its peer write only by the record's permission (`_modules/files_data.py`). I2 Only complete data is
+promoted. I5 Nothing here runs at boot. Going active: DRBD Primary, mount, NFS, address last. Going
+passive: the other way round. A Primary whose writes are suspended cannot be unmounted or demoted,
+so it is rebooted, which loses nothing: what it had not acknowledged, nobody was promised.
 Blank data is declared good, and a file system made, only while the record says that this VM is
 founding: without a failover the first epoch lasts for years, so an epoch alone proves nothing.
 """
 
-import os
 import subprocess
 import time
 
@@ -16,56 +17,55 @@ from salt.exceptions import CommandExecutionError, SaltInvocationError
 
 RESOURCE = "files"
 DRBD = "r0"
-DEVICE = "/dev/drbd0"
-MOUNT = "/srv/files"
-MOUNTS = "/proc/self/mountinfo"
-PEER = 20  # seconds a founder waits for its peer, because with it no first sync is needed
-WWW_DATA = 33  # fixed by Debian's base-passwd on every VM
-DIRECTORIES = (
-    ("moodledata", 0o770, WWW_DATA),
-    ("nfs", 0o700, 0),
-    ("nfs/nfsdcld", 0o700, 0),
-    ("nfs/v4recovery", 0o700, 0),
-)
-ERRORS = (CommandExecutionError, SaltInvocationError)
+# The hook of the heartbeat, which ends what is active, or the VM, within ten seconds.
+STEP_DOWN = "/usr/local/lib/cluster/step-down.d/files"
+ERRORS = (CommandExecutionError, SaltInvocationError, OSError)
 
 
-def _run(*command):
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    except (OSError, subprocess.TimeoutExpired) as err:
-        raise CommandExecutionError(f"{' '.join(command)}: {err}") from err
-    if done.returncode:
-        raise CommandExecutionError(f"{' '.join(command)}: {done.stderr.strip()}")
-
-
-def activate(epoch, deadline, mirrored=False):
+def activate(epoch, deadline, alone=None):
     """
     Serve moodledata from this VM; safe to repeat.
 
     epoch: the record's epoch; deadline: unix seconds after which nothing may be done any more;
-    mirrored: accepted as every resource does. Returns files.status with the seconds each step
-    took. Raises CommandExecutionError, passive again, if the claim is refused or a step fails.
+    alone: the revision of the swap that permits to serve without the mirror, or None. On a VM that
+    serves already it releases suspended writes; None leaves everything as synchronous as it is.
+    Returns files.status with the seconds each step took. Raises CommandExecutionError, passive
+    again unless it served before, if the claim is refused or a step fails.
 
     CLI Example::
 
-        salt file1 files.activate 3 1767225600
+        salt file1 files.activate 3 1767225600 alone=1042
     """
-    __salt__["claim.take"](RESOURCE, epoch, deadline)
-    seconds, before = {}, time.monotonic()
-    try:
-        for name, step in (
-            ("primary", lambda: _primary(epoch, deadline)),
-            ("mount", lambda: _mount(epoch)),
-            ("nfs", _serve),
-            ("address", lambda: __salt__["address.present_all"](_addresses())),
-        ):
+    with __salt__["claim.role"](RESOURCE, deadline):
+        __salt__["claim.take"](RESOURCE, epoch, deadline, alone=alone)
+        served = _serving()
+        __salt__["claim.hold"](RESOURCE, epoch)
+        seconds = {}
+        try:
+            _steps(epoch, deadline, alone, seconds)
+        except ERRORS as err:
+            left = [] if served else _give_up()
+            raise CommandExecutionError("; ".join([f"{RESOURCE}: {err}", *left])) from err
+        __utils__["health.write"](f"{RESOURCE}.restarted", False, lasting=True)
+        return {**status(), "seconds": seconds}
+
+
+def _steps(epoch, deadline, alone, seconds):
+    before = time.monotonic()
+    for name, step in (
+        ("primary", lambda: __salt__["files_data.primary"](epoch, deadline, alone)),
+        ("mount", lambda: __salt__["files_data.mount"](epoch)),
+        ("nfs", _serve),
+        # The heartbeat may have heard a higher epoch meanwhile.
+        ("claim", lambda: __salt__["claim.take"](RESOURCE, epoch, deadline, alone=alone)),
+        ("address", lambda: __salt__["address.present_all"](_addresses())),
+        ("listen", __salt__["files_data.listen"]),
+    ):
+        try:
             step()
-            seconds[name], before = round(time.monotonic() - before, 3), time.monotonic()
-    except (*ERRORS, OSError) as err:
-        left = _passive()
-        raise CommandExecutionError("; ".join([f"{RESOURCE}: {name}: {err}", *left])) from err
-    return {**status(), "seconds": seconds}
+        except ERRORS as err:
+            raise CommandExecutionError(f"{name}: {err}") from err
+        seconds[name], before = round(time.monotonic() - before, 3), time.monotonic()
 
 
 def deactivate(epoch, deadline):
@@ -73,46 +73,134 @@ def deactivate(epoch, deadline):
     Stop serving: address, NFS, mount, then DRBD Secondary; safe to repeat.
 
     epoch: the record's epoch; deadline: unix seconds. Every step is tried even if one fails;
-    raises CommandExecutionError naming all that failed.
+    raises CommandExecutionError naming all that failed, and when this VM has to be rebooted
+    because its writes are suspended.
 
     CLI Example::
 
         salt file1 files.deactivate 4 1767225600
     """
-    __salt__["claim.take"](RESOURCE, epoch, deadline)
-    if left := _passive():
+    with __salt__["claim.role"](RESOURCE, deadline):
+        __salt__["claim.take"](RESOURCE, epoch, deadline)
+        _end()
+        return status()
+
+
+def _end():
+    """Be passive, or reboot where that is not possible any more; raises if it is not passive."""
+    now = __salt__["drbd.status"](DRBD)
+    if now["configured"] and now["suspended"] != "no":
+        __salt__["address.absent_all"](_addresses())
+        subprocess.Popen([STEP_DOWN], start_new_session=True)
+        raise CommandExecutionError(
+            f"{RESOURCE}: writes are suspended ({now['reason']}), so it can only end by a reboot,"
+            " which has begun"
+        )
+    if left := _give_up():
         raise CommandExecutionError("; ".join(left))
-    return status()
 
 
-def mirror(epoch, deadline):
+def _give_up():
+    """Give up everything in order, going on after a failure; return what failed."""
+    failed = []
+    for name, step in (
+        ("address", lambda: __salt__["address.absent_all"](_addresses())),
+        ("nfs", __salt__["nfs.stop"]),
+        ("mount", __salt__["files_data.unmount"]),
+        ("secondary", __salt__["files_data.secondary"]),
+    ):
+        try:
+            step()
+        except ERRORS as err:
+            failed.append(f"{RESOURCE}: giving up {name}: {err}")
+    if not failed:
+        __utils__["health.write"](f"{RESOURCE}.restarted", False, lasting=True)
+        __salt__["claim.release"](RESOURCE)
+    return failed
+
+
+def mirror(epoch, deadline, revision):
     """
     Return the evidence that the peer has every block, or raise saying what is missing.
 
-    epoch: the record's epoch; deadline: unix seconds. Reconnects a StandAlone resource unless that
-    is a split brain, which is never resolved by itself.
+    epoch: the record's epoch; deadline: unix seconds; revision: the record's, to which the swap
+    that follows is bound. DRBD is synchronous by itself whenever the peer is connected, and no
+    older permission to go on alone counts any more.
 
     CLI Example::
 
-        salt file1 files.mirror 3 1767225600
+        salt file1 files.mirror 3 1767225600 1043
     """
-    __salt__["claim.take"](RESOURCE, epoch, deadline)
-    now = __salt__["drbd.status"](DRBD)
-    if now["configured"] and now["connection"] == "StandAlone" and not now["split_brain"]:
-        __salt__["drbd.connect"](DRBD)
-    if not _mirrored(now):
-        missing = f", {now['out_of_sync']} bytes to copy" if now["configured"] else ""
-        raise CommandExecutionError(f"the mirror is not complete: {now['reason']}{missing}")
-    return {key: now[key] for key in ("connection", "disk", "peer_disk", "out_of_sync")}
+    with __salt__["claim.role"](RESOURCE, deadline):
+        __salt__["claim.mirroring"](RESOURCE, epoch, deadline, revision)
+        now = __salt__["drbd.status"](DRBD)
+        if now["configured"] and now["connection"] == "StandAlone":
+            __salt__["drbd.connect"](DRBD)
+        if not __utils__["drbd.mirrored"](now):
+            missing = f", {now['out_of_sync']} bytes to copy" if now["configured"] else ""
+            raise CommandExecutionError(f"the mirror is not complete: {now['reason']}{missing}")
+        return {key: now[key] for key in ("connection", "disk", "peer_disk", "out_of_sync")}
+
+
+def follow(source, epoch, deadline):
+    """
+    Be the standby of the VM ``source``: passive, connected, receiving what is missing.
+
+    epoch: the record's epoch; deadline: unix seconds. Changes made here without the other side
+    (a split brain) are saved first and named in ``saved``, then dropped. Returns files.status.
+
+    CLI Example::
+
+        salt file2 files.follow file1 4 1767225600
+    """
+    if source == __grains__["id"]:
+        raise SaltInvocationError(f"{source} cannot follow itself")
+    with __salt__["claim.role"](RESOURCE, deadline):
+        __salt__["claim.take"](RESOURCE, epoch, deadline)
+        if __salt__["claim.held"](RESOURCE) == epoch:
+            raise CommandExecutionError(f"{RESOURCE}: this VM holds epoch {epoch} itself")
+        _end()
+        saved = __salt__["files_standby.join"](source, epoch, deadline)
+        return {**status(), "saved": saved}
+
+
+def restart(epoch, deadline):
+    """
+    Restart the NFS server of the VM that serves, and see that it answers; return nfs.status.
+
+    epoch: the record's epoch; deadline: unix seconds. Notes in the health of this VM when it did
+    not help. Raises CommandExecutionError then, or if nothing is served here, or if it is the
+    suspended writes that everybody waits for.
+
+    CLI Example::
+
+        salt file1 files.restart 3 1767225600
+    """
+    with __salt__["claim.role"](RESOURCE, deadline):
+        __salt__["claim.take"](RESOURCE, epoch, deadline)
+        now = __salt__["drbd.status"](DRBD)
+        if not __salt__["files_data.mounted"]() or now.get("role") != "Primary":
+            raise CommandExecutionError(f"{RESOURCE}: nothing is served here: {now['reason']}")
+        if now["suspended"] != "no":
+            raise CommandExecutionError(f"{RESOURCE}: writes are suspended; no restart helps")
+        try:
+            __salt__["nfs.restart"](deadline)
+            __salt__["address.present_all"](_addresses())
+        except ERRORS:
+            __utils__["health.write"](f"{RESOURCE}.restarted", True, lasting=True)
+            raise
+        __utils__["health.write"](f"{RESOURCE}.restarted", False, lasting=True)
+        return __salt__["nfs.status"]()
 
 
 def status():
     """
-    Return active, epoch, mirror, blank, parts, drbd, nfs and a reason.
+    Return active, epoch, mirror, blank, frozen, parts, drbd, nfs and a reason.
 
     active is True with DRBD Primary, mount, NFS and address all here, False with any of them
     missing (activate completes it, deactivate ends it), None if that cannot be told. mirror is
-    True if the peer has every block now. blank is True if this side never held data.
+    True if the peer has every block now. blank is True if this side never held data. frozen is
+    True while writes wait for the mirror.
 
     CLI Example::
 
@@ -123,133 +211,34 @@ def status():
         now = __salt__["drbd.status"](DRBD)
         parts = {
             "primary": now.get("role") == "Primary",
-            "mounted": _mounted(),
+            "mounted": __salt__["files_data.mounted"](),
             "nfs": __salt__["nfs.threads"]() > 0,
             "address": _held(),
         }
-    except (*ERRORS, OSError) as err:
-        return {**answer, "mirror": None, "blank": None, "reason": str(err)}
+    except ERRORS as err:
+        return {**answer, "mirror": None, "blank": None, "frozen": None, "reason": str(err)}
     here = [name for name, on in parts.items() if on]
     return {
         **answer,
         "active": len(here) == len(parts),
-        "mirror": _mirrored(now),
-        "blank": _blank(now),
+        "mirror": __utils__["drbd.mirrored"](now),
+        "blank": False if parts["primary"] else __salt__["files_data.blank"](),
+        "frozen": now.get("suspended", "no") != "no",
         "parts": parts,
         "drbd": now,
         "reason": f"{', '.join(here) or 'passive'}; {now['reason']}",
     }
 
 
-def _primary(epoch, deadline):
-    now = _up()
-    if now["role"] == "Primary":
-        return
-    if now["disk"] == "Inconsistent" and __salt__["drbd.fresh"](DRBD):
-        _found(epoch, deadline)
-        return
-    if now["peer_role"] == "Primary":
-        raise CommandExecutionError("the peer is still Primary")
-    if now["disk"] != "UpToDate":
-        raise CommandExecutionError(f"the data here is {now['disk']}, not UpToDate")
-    __salt__["drbd.promote"](DRBD)
-
-
-def _up():
-    now = __salt__["drbd.status"](DRBD)
-    if not now["configured"]:
-        __salt__["drbd.up"](DRBD)
-        now = __salt__["drbd.status"](DRBD)
-    return now
-
-
-def _found(epoch, deadline):
-    """Make a blank disk the good one: together with a blank peer, or alone if none comes."""
-    if not _founding(epoch):
-        raise CommandExecutionError(
-            f"this disk is blank, and epoch {epoch} is not being founded: the data is elsewhere"
-        )
-    until = min(deadline - 1, time.time() + PEER)
-    while not (together := __salt__["drbd.status"](DRBD)["connection"] == "Connected"):
-        if time.time() > until:
-            break
-        time.sleep(0.2)  # between two looks at a named condition with a deadline
-    if together:
-        __salt__["drbd.skip_first_sync"](DRBD)
-    __salt__["drbd.promote"](DRBD, force=not together)
-
-
-def _founding(epoch):
-    """Return whether the record says that this VM founds ``epoch``; raises if nobody can tell."""
-    record = __salt__["arbiter.read"](RESOURCE)
-    mine = (__grains__["id"], epoch)
-    return bool(record) and record["founding"] and (record["holder"], record["epoch"]) == mine
-
-
-def _mount(epoch):
-    if not _mounted():
-        try:
-            _run("mount", "-t", "ext4", "-o", "noatime", DEVICE, MOUNT)
-        except CommandExecutionError:
-            if not _founding(epoch):
-                raise
-            _format()
-            _run("mount", "-t", "ext4", "-o", "noatime", DEVICE, MOUNT)
-    for name, mode, owner in DIRECTORIES:
-        path = os.path.join(MOUNT, name)
-        if not os.path.isdir(path):
-            os.mkdir(path)
-            os.chown(path, owner, owner)
-            os.chmod(path, mode)
-
-
-def _format():
-    answer = __salt__["blockdevice.blank"](DEVICE)
-    if answer["blank"] is not True:
-        raise CommandExecutionError(f"no file system is made: {answer['reason']}")
-    _run("mkfs.ext4", "-q", "-L", RESOURCE, "-E", "lazy_itable_init=1,nodiscard", DEVICE)
+def _serving():
+    """Return whether data was served here before, asked without a process of its own."""
+    held = __salt__["claim.held"](RESOURCE)
+    return held > 0 and __salt__["files_data.mounted"]() and __salt__["nfs.threads"]() > 0
 
 
 def _serve():
     if not __salt__["nfs.threads"]():
         __salt__["nfs.start"]()
-
-
-def _passive():
-    """Give up everything in order, going on after a failure; return what failed."""
-    failed = []
-    for name, step in (
-        ("address", lambda: __salt__["address.absent_all"](_addresses())),
-        ("nfs", __salt__["nfs.stop"]),
-        ("mount", _unmount),
-        ("secondary", _secondary),
-    ):
-        try:
-            step()
-        except (*ERRORS, OSError) as err:
-            failed.append(f"{RESOURCE}: giving up {name}: {err}")
-    return failed
-
-
-def _unmount():
-    if _mounted():
-        _run("umount", MOUNT)
-
-
-def _secondary():
-    now = __salt__["drbd.status"](DRBD)
-    if now["configured"] and now["role"] == "Primary":
-        __salt__["drbd.demote"](DRBD)
-
-
-def _mounted():
-    """Return whether DRBD's device is mounted; raises if something else is in its place."""
-    with open(MOUNTS, encoding="utf-8") as file:
-        fields = [line.split() for line in file]
-    sources = [entry[entry.index("-") + 2] for entry in fields if entry[4] == MOUNT]
-    if any(source != DEVICE for source in sources):
-        raise CommandExecutionError(f"{MOUNT} is a mount of {', '.join(sources)}, not of {DEVICE}")
-    return bool(sources)
 
 
 def _addresses():
@@ -259,24 +248,3 @@ def _addresses():
 def _held():
     here = {entry["address"] for entry in __salt__["address.list"]()}
     return all(entry["address"] in here for entry in _addresses())
-
-
-def _mirrored(now):
-    if not now["configured"]:
-        return False
-    states = (now["connection"], now["disk"], now["peer_disk"], now["out_of_sync"])
-    # An online verify compares; every write goes to both sides meanwhile.
-    running = now["replication"] in ("Established", "VerifyS", "VerifyT")
-    return running and states == ("Connected", "UpToDate", "UpToDate", 0)
-
-
-def _blank(now):
-    """Return True if this side never held data, False if it did, None if it cannot be told."""
-    try:
-        if now["configured"]:
-            return __salt__["drbd.fresh"](DRBD)
-        if __salt__["drbd.metadata"](DRBD) is False:
-            return __salt__["blockdevice.blank"](__salt__["drbd.device"](DRBD))["blank"]
-        return __salt__["drbd.generation"](DRBD)["fresh"]
-    except CommandExecutionError:
-        return None

@@ -7,14 +7,22 @@ own (files-nfs.service) that is never enabled; the packaged units are masked.
 """
 
 import re
+import socket
+import struct
 import subprocess
+import time
 from pathlib import Path
 
 import salt.utils.path
 from salt.exceptions import CommandExecutionError
 
 UNIT = "files-nfs.service"
+DAEMONS = "files-mountd.service"
 KERNEL = "/proc/fs/nfsd"
+CGROUPS = "/sys/fs/cgroup/system.slice"
+PORT = 2049
+PROGRAM, VERSION, CALL, REPLY = 100003, 4, 0, 1  # of NFS in a remote procedure call
+ANSWER = 0.5  # seconds; a server that is merely busy answers a call that asks for nothing
 
 
 def __virtual__():
@@ -71,6 +79,83 @@ def stop():
         salt file1 nfs.stop
     """
     _systemctl("stop")
+
+
+def restart(deadline):
+    """
+    Kill and start the server and its daemons, which may hang, and wait until it answers.
+
+    deadline: unix seconds. Raises CommandExecutionError with what is wrong at the deadline.
+
+    CLI Example::
+
+        salt file1 nfs.restart 1767225600
+    """
+    _run("systemctl", "kill", "--signal=KILL", DAEMONS, UNIT)
+    _run("systemctl", "restart", DAEMONS)
+    _systemctl("restart")
+    while why := fault():
+        if time.time() > deadline:
+            raise CommandExecutionError(f"restarted, and yet: {why}")
+        time.sleep(0.1)  # between two looks at a named condition with a deadline
+
+
+def fault():
+    """
+    Return why the server does not serve, None if it does: its threads, its daemons, its answer.
+
+    Takes half a second at most. The call it makes asks for nothing, so neither a full disk nor a
+    slow one is a fault.
+
+    CLI Example::
+
+        salt file1 nfs.fault
+    """
+    if not threads():
+        return "no server threads run"
+    for unit, name in ((DAEMONS, "rpc.mountd"), (UNIT, "nfsdcld")):
+        if (state := _daemon(unit, name)) != "runs":
+            return f"{name} {state}"
+    try:
+        with socket.create_connection(("127.0.0.1", PORT), ANSWER) as link:
+            link.settimeout(ANSWER)
+            link.sendall(_call(1))
+            return _parse_reply(link.recv(64), 1)
+    except OSError as err:
+        return f"the server does not answer within {ANSWER} s: {err}"
+
+
+def _daemon(unit, name):
+    """Return "runs", "is stopped" (by a signal) or "is not there", read without a process."""
+    try:
+        processes = Path(CGROUPS, unit, "cgroup.procs").read_text(encoding="ascii").split()
+    except OSError:
+        return "is not there"
+    for process in processes:
+        try:
+            text = Path("/proc", process, "stat").read_text(encoding="utf-8", errors="replace")
+        except OSError:  # it ended between the two looks
+            continue
+        command, state = text.rpartition(")")[0].partition("(")[2], text.rpartition(")")[2].split()
+        if command == name:
+            return "is stopped" if state[0] in "Tt" else "runs"
+    return "is not there"
+
+
+def _call(number):
+    """Return a remote procedure call that does nothing (RFC 5531: procedure 0)."""
+    body = struct.pack(">10I", number, CALL, 2, PROGRAM, VERSION, 0, 0, 0, 0, 0)
+    return struct.pack(">I", 0x80000000 | len(body)) + body
+
+
+def _parse_reply(data, number):
+    """Return None if ``data`` accepts the call ``number``, otherwise what is wrong with it."""
+    if len(data) < 28:
+        return f"the server answered {len(data)} bytes only"
+    _, echoed, kind, denied, _, _, status = struct.unpack(">7I", data[:28])
+    if (echoed, kind, denied, status) != (number, REPLY, 0, 0):
+        return f"the server refused the call ({denied}, {status})"
+    return None
 
 
 def threads():

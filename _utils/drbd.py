@@ -9,6 +9,7 @@ import json
 import re
 
 JUST_CREATED = 4  # the data generation that new metadata starts with (UUID_JUST_CREATED)
+FAULTS = 2  # looks in a row at which a service fails before it counts as failing
 FLAGS = "consistent up_to_date primary connected full_sync peer_outdated crashed".split()
 
 
@@ -121,3 +122,46 @@ def verbs(text):
     Verbs only: the arguments hold the shared secret.
     """
     return re.findall(r"^(?:\S*/)?drbd(?:setup|meta)\S* ([a-z][a-z-]*)", text, re.MULTILINE)
+
+
+def mirrored(now):
+    """Return whether the peer has every block of the status ``now``, and gets every write."""
+    if not now["configured"]:
+        return False
+    states = (now["connection"], now["disk"], now["peer_disk"], now["out_of_sync"])
+    # An online verify compares; every write goes to both sides meanwhile.
+    running = now["replication"] in ("Established", "VerifyS", "VerifyT")
+    return running and states == ("Connected", "UpToDate", "UpToDate", 0)
+
+
+def health(now, serving, frozen_for, fault, deadtime):
+    """
+    Return what this side says about itself: service, frozen, following, fit (True, False, None).
+
+    now: the status; serving: does this VM hold the resource; frozen_for: seconds since its writes
+    were suspended, None if they are not; fault: how often in a row the service was found failing,
+    None if that cannot be told now; deadtime: seconds. A standby is fit if it is complete: whether
+    it is the latest, too, only the record knows.
+    """
+    if serving:
+        return {
+            # One missed answer is no failure. Suspended writes are not the service's fault.
+            "service": None if fault is None or frozen_for is not None else fault < FAULTS,
+            "frozen": frozen_for is not None and frozen_for > deadtime,
+            "following": None,
+            "fit": None,
+        }
+    known = now["configured"]
+    passive = known and now["role"] == "Secondary" and not now["split_brain"]
+    return {
+        "service": None,
+        "frozen": False,
+        "following": known and now["connection"] == "Connected" and now["replication"] != "Off",
+        "fit": passive and now["disk"] in ("UpToDate", "Consistent"),
+    }
+
+
+def changes(before, now):
+    """Return what differs between two states that a beacon remembers: {name: [old, new]}."""
+    names = sorted(set(before) & set(now))
+    return {name: [before[name], now[name]] for name in names if before[name] != now[name]}

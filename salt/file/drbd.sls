@@ -22,8 +22,14 @@ file-drbd-configured:
       - /etc/drbd.d/r0.res:
         - source: salt://file/files/r0.res.jinja
         - mode: '0600'
+      - /usr/local/lib/cluster/fence-peer.sh:
+        - source: salt://file/files/fence-peer.sh
+        - mode: '0755'
       - /usr/local/lib/cluster/split-brain.sh:
         - source: salt://file/files/split-brain.sh
+        - mode: '0755'
+      - /usr/local/lib/cluster/step-down.d/files:
+        - source: salt://file/files/step-down.sh
         - mode: '0755'
       - /etc/systemd/system/drbd@r0.service.d/cluster.conf:
         - source: salt://file/files/drbd-unit.conf

@@ -1,11 +1,12 @@
 """Who serves moodledata: the order of the steps, backing out, founding, and what is refused."""
 
+import contextlib
 import time
 
 import pytest
 from salt.exceptions import CommandExecutionError
 
-from tests.loading import ROOT, load
+from tests.loading import ROOT, Utils, load
 
 ADDRESS = {"address": "192.168.10.5", "prefix": 24, "interface": "eth1"}
 SERVING = ROOT / "tests/data/nfs-utils-2.8.3/mountinfo-serving"
@@ -18,12 +19,13 @@ BASE = {
     "connection": "Connected",
     "replication": "Established",
     "out_of_sync": 0,
+    "suspended": "no",
     "split_brain": False,
     "reason": "Connected: Secondary/Secondary, UpToDate/UpToDate",
 }
 FRESH = {"disk": "Inconsistent", "peer_disk": "Inconsistent", "out_of_sync": 4096}
 ALONE = {"connection": "Connecting", "replication": "Off", "peer_disk": "DUnknown"}
-IN_ORDER = ["claim", "promote", "mount", "nfs.start", "address.present"]
+IN_ORDER = ["claim", "promote", "mount", "nfs.start", "claim", "address.present"]
 OUT_ORDER = ["address.absent", "nfs.stop", "umount", "demote"]
 
 
@@ -39,19 +41,26 @@ class VM:
         self.breaks, self.done, self.held, self.threads, self.epoch = set(), [], False, 0, 0
         self.mounts = tmp_path / "mountinfo"
         self.mounts.write_text("", encoding="ascii")
+        self.note, self.split, self.health, self.verdict = 0, None, {}, tmp_path / "verdict/files"
+        self.alone_at = []
         names = [name for name in vars(VM) if name.startswith("_do_")]
         salt = {name[4:].replace("__", "."): getattr(self, name) for name in names}
-        self.module = load(
-            "_modules/files.py",
-            salt=salt,
-            utils={"topology.floating": lambda cluster, name, resource: [ADDRESS]},
-            pillar={"cluster": {}},
-            grains={"id": "file1"},
+        utils = Utils({"topology.floating": lambda cluster, name, resource: [ADDRESS]})
+        utils["health.write"] = lambda name, ok, lasting=False: self.health.update({name: ok})
+        self.module, self.data, self.standby = (
+            load(f"_modules/{name}.py", salt, {"cluster": {}}, {"id": "file1"}, utils=utils)
+            for name in ("files", "files_data", "files_standby")
         )
-        monkeypatch.setattr(self.module, "_run", self.run)
-        monkeypatch.setattr(self.module, "MOUNTS", str(self.mounts))
-        monkeypatch.setattr(self.module, "PEER", 0)
-        monkeypatch.setattr(self.module, "DIRECTORIES", ())
+        for module in (self.data, self.standby):
+            name = module.__virtual__()
+            functions = [function for function in vars(module) if not function.startswith("_")]
+            salt.update({f"{name}.{f}": getattr(module, f) for f in functions})
+        monkeypatch.setattr(self.data, "_run", self.run)
+        monkeypatch.setattr(self.data, "MOUNTS", str(self.mounts))
+        monkeypatch.setattr(self.data, "VERDICT", str(self.verdict))
+        monkeypatch.setattr(self.data, "PEER", 0)
+        monkeypatch.setattr(self.data, "DIRECTORIES", ())
+        monkeypatch.setattr(self.module.subprocess, "Popen", lambda argv, **_: self.step(argv[0]))
 
     def step(self, name):
         self.done.append(name)
@@ -69,9 +78,34 @@ class VM:
             line = "42 20 147:0 / /srv/files rw - ext4 /dev/drbd0 rw\n"
             self.mounts.write_text(line if command == "mount" else "", encoding="ascii")
 
-    def _do_claim__take(self, resource, epoch, deadline):
+    @contextlib.contextmanager
+    def _do_claim__role(self, resource, deadline):
+        assert not getattr(self, "busy", False)
+        self.busy = True
+        try:
+            yield
+        finally:
+            self.busy = False
+
+    def _do_claim__take(self, resource, epoch, deadline, alone=None):
         self.step("claim")
+        if epoch < self.epoch:
+            raise CommandExecutionError(f"claim: {self.epoch} was seen")
         self.epoch = epoch
+
+    def _do_claim__mirroring(self, resource, epoch, deadline, revision):
+        self.step("mirroring")
+
+    def _do_claim__hold(self, resource, epoch):
+        assert self.note or not self.held, "it was served before it was said"
+        self.note = epoch
+
+    def _do_claim__release(self, resource):
+        assert not self.held and self.drbd["role"] != "Primary"
+        self.note = 0
+
+    def _do_claim__held(self, resource):
+        return self.note
 
     def _do_claim__seen(self, resource):
         return self.epoch
@@ -97,8 +131,22 @@ class VM:
         self.step("up")
         self.drbd["configured"] = True
 
-    def _do_drbd__connect(self, name):
-        self.step("connect")
+    def _do_drbd__connect(self, name, discard_my_data=False):
+        self.step("connect, discarding" if discard_my_data else "connect")
+        self.drbd["connection"] = "Connecting"
+        if self.split is None or discard_my_data:
+            return
+        self.drbd.update(connection="StandAlone", split_brain=True)
+
+    def _do_drbd__disconnect(self, name, force=False):
+        assert force is True
+        self.step("disconnect")
+        self.drbd.update(ALONE, connection="StandAlone", peer_role="Unknown")
+
+    def _do_drbd__resume(self, name):
+        assert self.verdict.exists()
+        self.step("resume")
+        self.drbd["suspended"] = "no"
 
     def _do_drbd__skip_first_sync(self, name):
         self.step("skip first sync")
@@ -107,6 +155,8 @@ class VM:
 
     def _do_drbd__promote(self, name, force=False):
         self.step("promote by force" if force else "promote")
+        if self.drbd["connection"] != "Connected" and not self.verdict.exists():
+            raise CommandExecutionError("State change failed: (-7) Refusing to be Primary")
         self.drbd.update(role="Primary", disk="UpToDate")
         self.fresh = False
 
@@ -140,8 +190,17 @@ class VM:
     def _do_address__list(self):
         return [ADDRESS] if self.held else [{"address": "192.168.10.15"}]
 
-    def activate(self, epoch=3):
-        return self.module.activate(epoch, time.time() + 60)
+    def _do_nfs__restart(self, deadline):
+        self.step("nfs.restart")
+
+    def _do_nfs__status(self):
+        return {"threads": self.threads}
+
+    def activate(self, epoch=3, alone=None):
+        return self.module.activate(epoch, time.time() + 60, alone=alone)
+
+    def mirror(self):
+        return self.module.mirror(3, time.time() + 60, 12)
 
     def deactivate(self, epoch=4):
         return self.module.deactivate(epoch, time.time() + 60)
@@ -157,7 +216,8 @@ def test_data_first_address_last(vm):
     answer = server.activate()
     assert server.done == IN_ORDER
     assert (answer["active"], answer["epoch"], answer["mirror"]) == (True, 3, True)
-    assert list(answer["seconds"]) == ["primary", "mount", "nfs", "address"]
+    assert list(answer["seconds"]) == ["primary", "mount", "nfs", "claim", "address", "listen"]
+    assert (server.note, server.health) == (3, {"files.restarted": False})
 
 
 def test_activating_again_only_announces_the_address(vm):
@@ -165,7 +225,7 @@ def test_activating_again_only_announces_the_address(vm):
     server.activate()
     server.done.clear()
     assert server.activate()["active"] is True
-    assert server.done == ["claim", "address.present"]
+    assert server.done == ["claim", "claim", "address.present"]
 
 
 def test_address_goes_first_and_the_role_last(vm):
@@ -192,7 +252,7 @@ def test_without_a_claim_nothing_is_touched(vm):
     assert server.done == ["claim", "claim"]
 
 
-@pytest.mark.parametrize("broken", IN_ORDER[1:])
+@pytest.mark.parametrize("broken", ["promote", "mount", "nfs.start", "address.present"])
 def test_a_step_that_fails_is_named_and_everything_is_given_up(vm, broken):
     server = vm()
     server.breaks = {broken}
@@ -214,7 +274,7 @@ def test_giving_up_goes_on_after_a_failure_and_names_all(vm):
 
 def test_a_resource_that_is_down_is_brought_up_first(vm):
     server = vm(configured=False)
-    server.activate()
+    assert server.activate()["active"] is True
     assert server.done[:3] == ["claim", "up", "promote"]
 
 
@@ -245,7 +305,7 @@ def test_founding_with_the_peer_needs_no_first_sync(vm):
 
 def test_founding_alone_forces_the_blank_disk(vm):
     server = vm(**{**FRESH, **ALONE})
-    assert server.activate(1)["active"] is True
+    assert server.activate(1, alone=2)["active"] is True
     assert "promote by force" in server.done and "skip first sync" not in server.done
 
 
@@ -293,7 +353,7 @@ def test_no_file_system_is_made_on_a_device_that_may_hold_something(vm, blank):
 @pytest.mark.parametrize("replication", ["Established", "VerifyS", "VerifyT"])
 def test_mirror_is_the_evidence_that_the_peer_has_everything(vm, replication):
     server = vm(replication=replication)
-    assert server.module.mirror(3, time.time() + 60) == {
+    assert server.mirror() == {
         "connection": "Connected",
         "disk": "UpToDate",
         "peer_disk": "UpToDate",
@@ -314,15 +374,15 @@ def test_mirror_is_the_evidence_that_the_peer_has_everything(vm, replication):
 )
 def test_an_incomplete_mirror_is_refused(vm, drbd):
     with pytest.raises(CommandExecutionError, match="not complete"):
-        vm(**drbd).module.mirror(3, time.time() + 60)
+        vm(**drbd).mirror()
 
 
-@pytest.mark.parametrize(("split", "done"), [(None, ["claim", "connect"]), (True, ["claim"])])
-def test_standalone_is_reconnected_unless_it_is_a_split_brain(vm, split, done):
+@pytest.mark.parametrize("split", [None, True])
+def test_the_holder_reconnects_and_never_discards_anything(vm, split):
     server = vm(**{**ALONE, "connection": "StandAlone", "split_brain": split})
     with pytest.raises(CommandExecutionError, match="not complete"):
-        server.module.mirror(3, time.time() + 60)
-    assert server.done == done
+        server.mirror()
+    assert server.done == ["mirroring", "connect"]
 
 
 def test_half_active_is_not_active_and_says_what_is_there(vm):
@@ -357,8 +417,8 @@ def test_blank_is_told_before_and_after_the_first_start(vm):
 
 def test_the_mount_is_recognised_in_recorded_mountinfo(vm):
     server = vm()
-    server.module.MOUNTS = str(SERVING)
-    assert server.module._mounted() is True
+    server.data.MOUNTS = str(SERVING)
+    assert server.data.mounted() is True
 
 
 def test_another_device_in_the_place_of_drbd_is_an_error(vm):
@@ -367,3 +427,144 @@ def test_another_device_in_the_place_of_drbd_is_an_error(vm):
     with pytest.raises(CommandExecutionError, match="/dev/sda1"):
         server.activate()
     assert "nfs.start" not in server.done
+
+
+PEER_ACTIVE = {"peer_role": "Primary"}
+
+
+def test_a_dead_primary_is_left_before_its_successor_starts(vm):
+    """The peer still counts as Primary until DRBD's time-out; a paused one thaws later."""
+    server = vm(**PEER_ACTIVE)
+    assert server.activate(alone=7)["active"] is True
+    assert server.done[1:4] == ["disconnect", "promote", "mount"]
+    assert server.done[-2:] == ["address.present", "connect"]
+    assert not server.verdict.exists()
+
+
+def test_a_passive_peer_stays_connected_at_a_planned_move(vm):
+    server = vm()
+    assert server.activate(alone=7)["mirror"] is True
+    assert not {"disconnect", "connect"} & set(server.done)
+
+
+@pytest.mark.parametrize("drbd", [ALONE, {**ALONE, "disk": "Consistent"}])
+def test_complete_data_serves_alone_only_by_permission(vm, drbd):
+    server = vm(**drbd)
+    with pytest.raises(CommandExecutionError, match="permits to go on alone|not UpToDate"):
+        server.activate()
+    assert "promote" not in server.done and server.note == 0
+    assert server.activate(alone=7)["active"] is True
+
+
+@pytest.mark.parametrize("disk", ["Inconsistent", "Outdated", "Diskless"])
+def test_no_permission_makes_incomplete_data_serve(vm, disk):
+    server = vm(**{**ALONE, "disk": disk})
+    server.fresh = False
+    with pytest.raises(CommandExecutionError, match=f"{disk}, not UpToDate"):
+        server.activate(alone=7)
+    assert not {"promote", "promote by force", "disconnect"} & set(server.done)
+
+
+def frozen(vm):
+    server = vm()
+    server.activate()
+    server.drbd.update(ALONE, suspended="fencing", peer_role="Unknown")
+    server.done.clear()
+    return server
+
+
+def test_suspended_writes_are_released_by_permission_only(vm):
+    server = frozen(vm)
+    assert server.activate()["frozen"] is True
+    assert "resume" not in server.done
+    assert server.activate(alone=7)["frozen"] is False
+    assert server.done.count("resume") == 1 and not server.verdict.exists()
+
+
+def test_the_permission_ends_by_itself_if_its_giver_is_killed(vm):
+    server = vm()
+    with server.data.permitted(4, 7):
+        until, *words = server.verdict.read_text().split()
+    assert words == ["epoch", "4", "revision", "7"]
+    assert 0 < int(until) - time.clock_gettime(time.CLOCK_BOOTTIME) <= server.data.GRANTED
+
+
+def test_a_failed_release_gives_up_nothing_that_was_served(vm):
+    server = frozen(vm)
+    server.breaks = {"resume"}
+    with pytest.raises(CommandExecutionError, match="resume is broken"):
+        server.activate(alone=7)
+    assert server.module.status()["active"] is True and server.note == 3
+
+
+@pytest.mark.parametrize("command", ["deactivate", "follow"])
+def test_a_suspended_primary_ends_by_a_reboot_and_hangs_nobody(vm, command):
+    server = frozen(vm)
+    with pytest.raises(CommandExecutionError, match="only end by a reboot"):
+        if command == "follow":
+            server.module.follow("file2", 4, time.time() + 60)
+        else:
+            server.deactivate()
+    assert server.done[-2:] == ["address.absent", server.module.STEP_DOWN]
+    assert not {"nfs.stop", "umount", "demote"} & set(server.done)
+    assert server.note == 3, "it is held until it has ended"
+
+
+def test_a_higher_epoch_heard_meanwhile_ends_the_activation_before_the_address(vm):
+    server = vm()
+    start = server.module.__salt__["nfs.start"]
+
+    def heard():
+        start()
+        server.epoch = 9
+
+    server.module.__salt__["nfs.start"] = heard
+    with pytest.raises(CommandExecutionError, match="9 was seen"):
+        server.activate()
+    assert "address.present" not in server.done
+    assert server.module.status()["reason"].startswith("passive") and server.note == 0
+
+
+def test_following_is_passive_and_connected(vm):
+    server = vm(**PEER_ACTIVE)
+    answer = server.module.follow("file2", 4, time.time() + 60)
+    assert (answer["active"], answer["saved"], answer["epoch"]) == (False, None, 4)
+    assert server.done == ["claim", "address.absent", "nfs.stop"]
+
+
+def test_an_active_vm_steps_down_to_follow_a_higher_epoch_but_not_its_own(vm):
+    server = vm()
+    server.activate()
+    with pytest.raises(CommandExecutionError, match="holds epoch 3 itself"):
+        server.module.follow("file2", 3, time.time() + 60)
+    assert server.module.status()["active"] is True
+    server.module.follow("file2", 4, time.time() + 60)
+    assert (server.module.status()["active"], server.note) == (False, 0)
+
+
+def test_following_names_who_does_not_answer(vm):
+    server = vm(**{**ALONE, "connection": "StandAlone", "split_brain": None})
+    with pytest.raises(CommandExecutionError, match="file2 does not answer"):
+        server.module.follow("file2", 4, time.time() - 1)
+    assert server.done[-1] == "connect"
+
+
+def test_a_restart_that_did_not_help_is_noted(vm):
+    server = vm()
+    server.activate()
+    server.breaks = {"nfs.restart"}
+    with pytest.raises(CommandExecutionError, match="nfs.restart"):
+        server.module.restart(3, time.time() + 60)
+    assert server.health["files.restarted"] is True
+    server.breaks = set()
+    assert server.module.restart(3, time.time() + 60) == {"threads": 8}
+    assert server.health["files.restarted"] is False
+
+
+def test_no_restart_where_nothing_is_served_or_writes_are_suspended(vm):
+    with pytest.raises(CommandExecutionError, match="nothing is served"):
+        vm().module.restart(3, time.time() + 60)
+    server = frozen(vm)
+    with pytest.raises(CommandExecutionError, match="suspended"):
+        server.module.restart(3, time.time() + 60)
+    assert "nfs.restart" not in server.done and "files.restarted" in server.health
