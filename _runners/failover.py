@@ -1,0 +1,424 @@
+"""
+The failover: look, decide, carry out, and look again until nothing is left to do.
+
+It runs in a thread of the master's reactor, for every event that asks to look (`reactor/`), on both
+masters at once. What is done follows from what is seen now and never from the event, so events may
+come late, twice or not at all. What makes that safe is not here: every swap is bound to the
+revision of the record that was looked at, every command carries an epoch and a deadline.
+
+What must not wait does not: the arbiter is asked and the own VM is moved in this process, without a
+job; resources go their ways in parallel; a VM that does not answer holds up its own list only; the
+record of it all is written afterwards.
+"""
+
+import concurrent.futures
+import contextlib
+import fcntl
+import logging
+import os
+import threading
+import time
+import uuid
+
+import salt.utils.args
+from salt.exceptions import SaltException
+
+log = logging.getLogger(__name__)
+
+LOCKS = "/run/cluster"  # failover.<resource>.lock: one list at a time on this VM
+RESOURCES = ("director", "files", "database")
+ASK = 3  # seconds for the arbiter; it may be electing a leader
+STALE = 3  # seconds; an older view of heartbeatd says nothing about the peers
+OLD = 15  # seconds; an event that took longer is a replay, and `cluster/tend` comes every 5
+LINES = 50  # of the log, for the history
+LEARNT = 3  # seconds until heartbeats and beacons tell what an answer to a job told
+AGAIN = 0.1  # seconds between two looks while observers disagree
+RETRY = 1  # seconds until a list that failed is tried again
+ROUNDS = 300  # looks of one reaction; what is left then waits for the next event
+NOTE = 1  # seconds after which a decision is noted as begun
+WARM = 600  # seconds; a minion's refresh makes its modules cold again
+
+
+class _State:
+    """What the threads of this process share."""
+
+    def __init__(self):
+        self.changed = threading.Condition()
+        self.running, self.again = None, False
+        self.making, self.minion, self.jobs = threading.Lock(), None, None
+        self.answers, self.lines = {}, []
+        self.busy, self.rest, self.pending, self.epochs = set(), {}, {}, {}
+        self.doubt, self.told, self.warm = None, "", float("-inf")
+
+
+_state = _State()
+
+
+class _Hands:
+    """What carries the steps out, for `_utils/steps.py`."""
+
+    def __init__(self, minion, jobs):
+        self.me, self.attempt, self.jobs = minion.me, minion.attempt, jobs
+
+    def ask(self, vm, function, arguments, published):
+        try:
+            return self.jobs.ask(
+                vm, function, arguments, arguments["deadline"], lambda: self._lost(vm), published
+            )
+        except (SaltException, OSError) as error:
+            return None, f"the job could not be published: {error}"
+
+    def _lost(self, vm):
+        heard, _ = self.attempt("heartbeat.view")
+        return _fresh(heard) and heard["peers"].get(vm, {}).get("state") == "dead"
+
+    def post(self, vm, function, arguments):
+        """Return what went wrong, or None."""
+        try:
+            self.jobs.post([vm], function, arguments)
+        except (SaltException, OSError) as error:
+            return f"the job could not be published: {error}"
+
+    @contextlib.contextmanager
+    def lock(self, resource):
+        """Yield whether no other list of this resource runs on this VM."""
+        os.makedirs(LOCKS, exist_ok=True)
+        with open(f"{LOCKS}/failover.{resource}.lock", "w", encoding="utf-8") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+            else:
+                yield True
+
+
+def local(function, *args, **kwargs):
+    """
+    Call ``function`` of this balancer's own execution modules in this process, without a job.
+
+    Returns what it returns, raises what it raises; may be called from any thread.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run failover.local arbiter.look files
+    """
+    return _minion().call(function, *args, **salt.utils.args.clean_kwargs(**kwargs))
+
+
+def look(age=0):
+    """
+    Return the view that `decide.decide` judges; an arbiter that is silent makes records None.
+
+    age: seconds that an earlier answer of the arbiter may have.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run failover.look
+    """
+    minion, now = _minion(), time.time()
+    cluster = minion.cluster()
+    asked = {"heard": ("heartbeat.view",), "log": ("decisions.read", LINES)}
+    if _state.answers.get("at", float("-inf")) < time.monotonic() - age:
+        asked["marks"] = ("marks.read",)
+        asked.update({resource: ("arbiter.look", resource, ASK) for resource in RESOURCES})
+    found, problems = _together(minion, asked)
+    if "marks" in asked:
+        marks = found.get("marks") or _state.answers.get("marks") or {}
+        records = {resource: found.get(resource) for resource in RESOURCES}
+        _state.answers = {"at": time.monotonic(), "marks": marks, "records": records}
+    records, marks = _state.answers["records"], _state.answers["marks"]
+    heard, acknowledged = found.get("heard"), marks.get("acknowledged", {})
+    seen = __utils__["presence.views"](heard, minion.me) if _fresh(heard) else {}
+    return {
+        "now": now,
+        "cluster": cluster,
+        "me": minion.me,
+        "driver": cluster["arbiter"]["driver"],
+        "records": {name: entry and (entry["record"] or {}) for name, entry in records.items()},
+        "revisions": {name: entry and entry["revision"] for name, entry in records.items()},
+        "views": __utils__["outlook.learnt"](seen, minion.me, _facts(now)),
+        "absent": sorted(marks.get("absent", {})),
+        "confirmed": sorted(marks.get("confirmed", {})),
+        "history": __utils__["outlook.history"](found.get("log") or [], acknowledged, now),
+        "problems": problems,
+    }
+
+
+def carry_out(decision, cause, evidence=None):
+    """
+    Carry out the lists of a decision of `decide` or `moves`, record it, and return its line.
+
+    cause: what asked for it, ``{"tag": ...}`` of an event or ``{"command": ...}`` of an operator;
+    evidence: in short, for the record. One list of a resource runs at a time on this VM: another
+    one is refused.
+
+    CLI Example:
+
+    .. code-block:: python
+
+        __salt__["failover.carry_out"](decision, {"command": "ha.switch files file2"})
+    """
+    line = _line(decision, cause, evidence)
+    run = __utils__["steps.runner"](_Hands(_minion(), _jobs()))
+    _carry(decision.actions, line, run, lambda resource, success: None)
+    return line
+
+
+def react(tag=None, data=None):
+    """
+    Look, and do what is needed; return in a sentence what came of it. Never raises.
+
+    tag, data: the event. One reaction runs at a time; an event that comes meanwhile makes it look
+    again.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run failover.react
+    """
+    data = data if isinstance(data, dict) else {}
+    at = data.get("time")
+    if type(at) in (int, float) and time.time() - at > OLD:
+        return f"nothing: the event is {time.time() - at:.0f} s old"
+    with _state.changed:
+        if _state.running:
+            _wake()
+            return "a reaction is under way, and looks again"
+        _state.running = own = object()
+    names = ("observer", "peer", "time", "since")
+    cause = {"tag": tag or "failover.react", **{n: data[n] for n in names if n in data}}
+    try:
+        return _reaction(cause)
+    except Exception as error:
+        # A runner's exception would be seen in the debug log only.
+        log.exception("the reaction to %s broke off; the next event looks again", tag)
+        return f"broke off: {error}"
+    finally:
+        with _state.changed:
+            if _state.running is own:
+                _state.running = None
+
+
+def _reaction(cause):
+    """Look and act until nothing is to be done, under way, or asked for."""
+    age = 0
+    for _ in range(ROUNDS):
+        with _state.changed:
+            _state.again = False
+        began = time.monotonic()
+        view = look(age)
+        decision = __utils__["decide.decide"](view)
+        place = _place(view)
+        looked = {**cause, "looked": round(time.monotonic() - began, 3)}
+        wake = _begin(view, decision, place, looked)
+        age = 1 if _state.doubt else 0
+        with _state.changed:
+            if wake is None and not _state.busy and not _state.again:
+                _state.running = None  # whoever comes from now on looks for himself
+                break
+            _state.changed.wait_for(lambda: _state.again, wake)
+    _tell_refusal(view, decision, place, cause)
+    if cause["tag"] == "cluster/tend":
+        _warm_up(view)
+    return decision.reason
+
+
+def _begin(view, decision, place, cause):
+    """Start the lists that are due; return the seconds until the next look, None for an event."""
+    now, waits, ready = time.monotonic(), [], {}
+    _watch_epochs(view, now)
+    for resource in RESOURCES:
+        steps = decision.actions.get(resource)
+        if not steps or resource in _state.busy:
+            _state.pending.pop(resource, None)
+            continue
+        left = max(_left(view, resource, steps, place, now), _state.rest.get(resource, 0) - now)
+        if left > 0:
+            waits.append(left)
+        else:
+            ready[resource] = steps
+    if ready:
+        _start(decision._replace(actions=ready), cause, __utils__["outlook.evidence"](view))
+    doubts = any(entry["condition"] == "OBSERVERS_DISAGREE" for entry in decision.rejected)
+    _state.doubt = (_state.doubt or now) if doubts else None
+    if doubts and now < _state.doubt + view["cluster"]["heartbeat"]["deadtime"]:
+        waits.append(AGAIN)
+    return min(waits, default=None)
+
+
+def _left(view, resource, steps, place, now):
+    """Return for how many seconds the other master, or whoever made the epoch, has precedence."""
+    names = ("do", "transition", "vm", "epoch")
+    key = [[step.get(name) for name in names] for step in steps]
+    if _state.pending.get(resource, (None,))[0] != key:
+        _state.pending[resource] = (key, now)
+    holder = view["views"].get(view["me"], {}).get(view["records"][resource]["holder"], {})
+    frozen = bool(holder.get("health", {}).get(f"{resource}.frozen"))
+    young = now - _state.epochs[resource][1]
+    wait = __utils__["outlook.patience"](steps, place, frozen, young)
+    return _state.pending[resource][1] + wait - now
+
+
+def _watch_epochs(view, now):
+    """Remember when somebody else made an epoch: its holder is being brought up."""
+    own = {
+        (step["resource"], step.get("epoch"))
+        for line in _state.lines for step in line["steps"] if step["do"] == "swap"
+    }  # fmt: skip
+    for resource, record in view["records"].items():
+        if record:
+            epoch = record["epoch"]
+            known, since = _state.epochs.get(resource, (epoch, float("-inf")))
+            if known != epoch:
+                since = float("-inf") if (resource, epoch) in own else now
+            _state.epochs[resource] = (epoch, since)
+
+
+def _place(view):
+    """Return this master's place among those that live; see `outlook.rank`."""
+    vms = view["cluster"]["vms"].items()
+    observers = [name for name, vm in vms if vm and vm["role"] in ("balancer", "witness")]
+    judge = __utils__["presence.judge"]
+    lost = [
+        name for name in observers if judge(view["views"], view["me"], name, observers)[0] == "lost"
+    ]
+    return __utils__["outlook.rank"](view, lost)
+
+
+def _start(decision, cause, evidence):
+    """Carry the decision out in threads of its own: the reaction goes on looking meanwhile."""
+    line = _line(decision, cause, evidence)
+    run = __utils__["steps.runner"](_Hands(_minion(), _jobs()))
+    with _state.changed:
+        _state.busy |= set(decision.actions)
+        _state.lines = [*_state.lines[-9:], line]
+
+    def ended(resource, success):
+        with _state.changed:
+            _state.busy.discard(resource)
+            _state.rest[resource] = 0 if success else time.monotonic() + RETRY
+            _state.answers = {**_state.answers, "at": float("-inf")}
+            _wake()
+
+    _thread(_carry, decision.actions, line, run, ended)
+
+
+def _wake():
+    _state.again = True
+    _state.changed.notify_all()
+
+
+def _tell_refusal(view, decision, place, cause):
+    """Record once what is not done although something is wrong; the first master does."""
+    told = "; ".join(entry["sentence"] for entry in decision.rejected)
+    if told and told != _state.told and not decision.actions and place == 0:
+        line = _line(decision, cause, __utils__["outlook.evidence"](view))
+        _note({**line, "result": "nothing"})
+    _state.told = told
+
+
+def _line(decision, cause, evidence):
+    me = _minion().me
+    return {
+        "id": f"{me}-{uuid.uuid4().hex[:12]}", "at": time.time(), "master": me, "cause": cause,
+        "evidence": evidence or {}, "reason": decision.reason, "rejected": decision.rejected,
+        "steps": [],
+    }  # fmt: skip
+
+
+def _carry(actions, line, run, ended):
+    """Take all lists at once, and write the line: begun if that takes long, and how it ended."""
+
+    def take(resource, steps):
+        success = False
+        try:
+            success = run(resource, steps, line["steps"])
+        finally:
+            ended(resource, success)
+
+    begun = threading.Timer(NOTE, _note, [line])
+    begun.daemon = True
+    begun.start()
+    for thread in [_thread(take, *entry) for entry in actions.items()]:
+        thread.join()
+    begun.cancel()
+    done = all(step["result"] in ("ok", "not waited for") for step in line["steps"])
+    line["result"] = "done" if done else "failed"
+    line["seconds"] = round(time.time() - line["at"], 3)
+    _thread(_note, line)
+
+
+def _note(line):
+    """Write the line on this balancer, and have the others write it; neither may hurt."""
+    line = {**line, "steps": sorted(line["steps"], key=lambda step: step["at"])}
+    minion = _state.minion
+    _, problem = minion.attempt("decisions.note", line)
+    if problem:
+        log.error("the decision %s was not noted here: %s", line["id"], problem)
+    vms = minion.cluster()["vms"].items()
+    others = [name for name, vm in vms if vm and vm["role"] == "balancer" and name != minion.me]
+    try:
+        _jobs().post(others, "decisions.note", {"line": line})
+    except (SaltException, OSError) as error:
+        log.error("the decision %s was not sent to %s: %s", line["id"], others, error)
+
+
+def _together(minion, asked):
+    """Call functions at the same time; return their answers, and what went wrong with the rest."""
+    with concurrent.futures.ThreadPoolExecutor(len(asked)) as pool:
+        futures = {name: pool.submit(minion.attempt, *call) for name, call in asked.items()}
+        answers = {name: future.result() for name, future in futures.items()}
+    problems = {name: problem for name, (_, problem) in answers.items() if problem}
+    return {name: answer for name, (answer, problem) in answers.items() if not problem}, problems
+
+
+def _thread(function, *args):
+    thread = threading.Thread(target=function, args=args, daemon=True)
+    thread.start()
+    return thread
+
+
+def _fresh(heard):
+    return bool(heard) and heard["age"] <= STALE
+
+
+def _facts(now):
+    """Return what the answers of the last moments taught; see `outlook.learnt`."""
+    return [
+        __utils__["outlook.teaches"](step)
+        for line in _state.lines
+        for step in line["steps"]
+        if step["result"] == "ok" and step["at"] + step["seconds"] > now - LEARNT
+    ]
+
+
+def _minion():
+    with _state.making:
+        if _state.minion is None:
+            _state.minion = __utils__["inprocess.minion"](dict(__opts__))
+        return _state.minion
+
+
+def _jobs():
+    with _state.making:
+        if _state.jobs is None:
+            _state.jobs = __utils__["jobs.client"](dict(__opts__))
+        return _state.jobs
+
+
+def _warm_up(view):
+    """Let nothing be used for the first time in a failover, here or on the VMs it commands."""
+    if time.monotonic() < _state.warm + WARM:
+        return
+    _state.warm = time.monotonic()
+    _state.minion.attempt("director.status")
+    roles = {"file": "files", "database": "database"}
+    for name, vm in view["cluster"]["vms"].items():
+        if resource := vm and roles.get(vm["role"]):
+            with contextlib.suppress(SaltException, OSError):
+                _jobs().post([name], f"{resource}.status", {})

@@ -1,0 +1,124 @@
+"""
+Salt jobs with a true deadline: publish, then wait for the answer on the master's event bus.
+
+`LocalClient.cmd` would not do: for a target that died it asks around for ``timeout`` and
+``gather_job_timeout``, holds up its caller meanwhile, and counts from the last sign of life. Here a
+job costs its caller the answer, the deadline, or the moment somebody says that the VM is gone.
+"""
+
+import logging
+import queue
+import threading
+import time
+
+import salt.client
+import salt.utils.event
+import salt.utils.jid
+
+log = logging.getLogger(__name__)
+
+LOOK = 0.25  # seconds between two questions whether the VM is lost meanwhile
+IDLE = 30  # seconds after which a connection that nobody waits on is closed
+PUBLISH = 5  # seconds for the master to take a job over; it is this VM's own
+
+
+class Jobs:
+    """What all threads of one master process share: a client, one connection to the event bus."""
+
+    def __init__(self, opts):
+        self.opts = opts
+        # Threads share it for `pub` only, which makes a channel of its own for each call.
+        self.client = salt.client.LocalClient(mopts=opts)
+        self.lock, self.ready = threading.Lock(), None
+        self.waiting = {}
+
+    def post(self, vms, function, arguments):
+        """Publish a job whose answer nobody awaits; return its id."""
+        return self._publish(vms, function, arguments, salt.utils.jid.gen_jid(self.opts))
+
+    def ask(self, vm, function, arguments, deadline, lost=None, published=None):
+        """
+        Return ``(answer, None)`` or ``(None, what went wrong)``; a VM that said nothing is
+        ``(None, None)``.
+
+        deadline: Unix seconds; lost: says whether the VM is gone; published: called once the
+        job is on its way.
+        """
+        jid, box = salt.utils.jid.gen_jid(self.opts), queue.SimpleQueue()
+        self.waiting[jid] = box
+        try:
+            self.listen()
+            self._publish([vm], function, arguments, jid)
+            if published:
+                published()
+            return self._await(box, deadline, lost)
+        finally:
+            self.waiting.pop(jid, None)
+
+    def listen(self):
+        """Connect to the event bus unless there is a connection; return when it hears."""
+        with self.lock:
+            if self.ready is None:
+                self.ready = threading.Event()
+                threading.Thread(target=self._hear, args=(self.ready,), daemon=True).start()
+            ready = self.ready
+        ready.wait(PUBLISH)
+
+    def _publish(self, vms, function, arguments, jid):
+        argument = [{**arguments, "__kwarg__": True}] if arguments else []
+        self.client.pub(vms, function, argument, tgt_type="list", jid=jid, timeout=PUBLISH)
+        return jid
+
+    def _await(self, box, deadline, lost):
+        ends = time.monotonic() + deadline - time.time()  # a clock that is set changes nothing
+        while (left := ends - time.monotonic()) > 0:
+            try:
+                return _judge(box.get(timeout=min(LOOK, left)))
+            except queue.Empty:
+                if lost and lost():
+                    return None, None
+        return None, None
+
+    def _hear(self, ready):
+        """Hand answers to those who wait, until nobody has for a while."""
+        try:
+            with salt.utils.event.get_event(
+                "master", self.opts["sock_dir"], opts=self.opts, listen=True
+            ) as bus:
+                ready.set()
+                self._hand_out(bus, ready)
+        except Exception:
+            log.exception("the event bus broke off; the next job connects again")
+        finally:
+            with self.lock:
+                if self.ready is ready:
+                    self.ready = None
+            ready.set()
+
+    def _hand_out(self, bus, ready):
+        used = time.monotonic()
+        while True:
+            event = bus.get_event(wait=1, tag="salt/job/", full=True)
+            data = event["data"] if event else {}
+            if box := "return" in data and self.waiting.get(data.get("jid")):
+                box.put(data)
+            if self.waiting:
+                used = time.monotonic()
+            elif time.monotonic() > used + IDLE:
+                with self.lock:
+                    if not self.waiting:
+                        self.ready = None
+                        return
+
+
+def _judge(data):
+    answer = data["return"]
+    if data.get("retcode", 0) == 0 and data.get("success", True):
+        return answer, None
+    lines = str(answer).strip().splitlines()  # of an exception: its whole traceback
+    return None, (lines or ["no reason was given"])[-1]
+
+
+def client(opts):
+    """Return the Jobs of a master with these opts."""
+    return Jobs(opts)

@@ -1,0 +1,119 @@
+"""
+What the runner of the failover adds to what is seen: what answers to jobs just said, what the log
+of decisions counts for, how long a second master leaves a decision to the first. Pure.
+"""
+
+# Seconds after which a failed activation is no evidence any more: the VM may have recovered, and a
+# resource that nobody serves must be tried again.
+FORGIVEN = 60
+# Seconds that the second master waits whether the first one acts. Too short errs towards doing a
+# step twice, which costs time and harms nothing; too long towards a site that waits for a master
+# that runs, but whose Salt does not.
+SECOND = {"promote": 1, "activate": 5, "follow": 125, "mirror": 65, "restart": 35}
+OTHER = 5
+SETTLING = 5  # seconds in which whoever made an epoch brings its holder up
+
+
+def learnt(views, me, facts):
+    """
+    Lay what was just learnt from the answer to a job over views that may be older than it.
+
+    facts: a list of ``{"vm", "resource", "held", "health"}``; a heartbeat and the beacons behind
+    it need a moment to tell the same, and until then a step would be repeated without need.
+    """
+    for fact in facts:
+        told = views.get(me, {}).get(fact["vm"])
+        if not told:
+            continue
+        resource = fact["resource"]
+        if fact.get("held") is not None:
+            told["held"] = {**told["held"], resource: fact["held"]}
+        health = {f"{resource}.{name}": ok for name, ok in fact.get("health", {}).items()}
+        told["health"] = {**told["health"], **health}
+    return views
+
+
+def teaches(step):
+    """Return what a step that was done makes true, for `learnt`."""
+    fact = {"vm": step["vm"], "resource": step["resource"], "health": {}}
+    if step["do"] == "activate":
+        return {**fact, "held": step["epoch"], "health": {"service": True, "frozen": False}}
+    if step["do"] == "deactivate":
+        return {**fact, "held": 0}
+    if step["do"] == "restart":
+        return {**fact, "health": {"service": True}}
+    return {**fact, "health": {"following": True}} if step["do"] == "follow" else fact
+
+
+def history(lines, acknowledged, now):
+    """
+    Return what the decider counts: failovers by themselves, and activations that failed lately.
+
+    lines: of the log of decisions; acknowledged: resource -> Unix seconds when an operator looked.
+    A VM that gave no answer has not failed: it may never have got the command.
+    """
+    found = []
+    for line in lines:
+        by_itself = bool((line.get("cause") or {}).get("tag"))
+        for step in line.get("steps") or []:
+            entry = {key: step.get(key) for key in ("resource", "vm", "epoch", "at")}
+            entry["acknowledged"] = entry["at"] <= acknowledged.get(entry["resource"], 0)
+            if step.get("transition") == "promote":
+                if by_itself and step["result"] == "ok":
+                    found.append({"what": "failover", **entry})
+            elif step["do"] == "activate" and step["result"] == "failed":
+                lately = entry["at"] > now - FORGIVEN and not entry["acknowledged"]
+                if lately and not step.get("silent"):
+                    found.append({"what": "activation failed", **entry})
+    return found
+
+
+def rank(view, lost):
+    """
+    Return this master's place, 0 for the one that acts at once: the director's holder leads.
+
+    lost: the balancers that are; of those that live, the others follow in the pillar's order.
+    """
+    holder = (view["records"].get("director") or {}).get("holder")
+    balancers = [
+        name
+        for name, vm in view["cluster"]["vms"].items()
+        if vm and vm["role"] == "balancer" and name not in lost
+    ]
+    order = sorted(balancers, key=lambda name: name != holder)
+    return order.index(view["me"]) if view["me"] in order else len(order)
+
+
+def patience(steps, place, urgent, young):
+    """
+    Return for how many seconds a resource's list is to be needed before this master acts.
+
+    place: of `rank`; urgent: nobody can write meanwhile, and no step can be under way; young: the
+    epoch was made by somebody else ``young`` seconds ago, or None.
+    """
+    dos = {step.get("transition", step["do"]) for step in steps}
+    if urgent or "promote" in dos:
+        return place * SECOND["promote"]
+    waits = max(SECOND.get(do, OTHER) for do in dos) if place else 0
+    settling = SETTLING - young if young is not None and dos & {"activate", "deactivate"} else 0
+    return max(waits * place, settling)
+
+
+def evidence(view):
+    """Return the view in short, for the record: who holds what, and who does not hear whom."""
+    silent = {}
+    for vm, told in view["views"].get(view["me"], {}).items():
+        states = {link["state"] for link in told["links"].values()}
+        if states and "up" not in states:
+            word = next((state for state in ("late", "init") if state in states), "lost")
+            silent.setdefault(vm, {})[view["me"]] = word
+        for name, word in told.get("silent", {}).items():
+            if states & {"up", "late"}:
+                silent.setdefault(name, {})[vm] = word
+    return {
+        "records": view["records"],
+        "revisions": view["revisions"],
+        "silent": silent,
+        "absent": sorted(view["absent"]),
+        "problems": view.get("problems", {}),
+    }
