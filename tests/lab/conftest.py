@@ -12,13 +12,14 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from lab.lab import Lab
+from lab.ordeal import Ordeal
 from tests.loading import ROOT
 
 NAME = f"test{os.getpid()}"
 RESOURCES = {"director": "balancer", "files": "file", "database": "database"}
 # The state of one lab goes from test to test: what disturbs more comes later.
 ORDER = ["test_cluster", "test_site", "test_state_apply", "test_wrong_pillar", "test_commands",
-         "test_standby", "test_down", "test_mariadb"]
+         "test_standby", "test_faults", "test_fencing", "test_soak", "test_down", "test_mariadb"]
 EVIDENCE = ("journalctl -b --no-pager -o short-monotonic | tail -n 400; drbdadm status;"
             " ip -br address; tail -n 100 /var/log/salt/minion /var/log/salt/master; ps -ef")
 
@@ -27,7 +28,8 @@ def pytest_collection_modifyitems(config, items):
     items.sort(key=lambda item: ORDER.index(item.module.__name__.rpartition(".")[2]))
     unwanted = [item for item in items
                 if (item.get_closest_marker("slow") and not config.getoption("--all"))
-                or (item.get_closest_marker("own_lab") and config.getoption("--lab"))]
+                or (item.get_closest_marker("own_lab") and config.getoption("--lab"))
+                or bool(item.get_closest_marker("soak")) != bool(config.getoption("--soak"))]
     config.hook.pytest_deselected(items=unwanted)
     items[:] = [item for item in items if item not in unwanted]
 
@@ -67,6 +69,15 @@ def cluster(name):
         return
     with brought_up(NAME) as running:
         yield running
+
+
+@pytest.fixture
+def trial(cluster, tmp_path, request):
+    """An ordeal: client and watch run all the while, and afterwards everything is judged."""
+    allowed = [word for mark in request.node.iter_markers("allowed") for word in mark.args]
+    with Ordeal(cluster.lab, tmp_path, allowed=allowed) as running:
+        yield running
+    assert running.problems == []
 
 
 @pytest.fixture(scope="session")
@@ -131,7 +142,8 @@ class Cluster:
     def everywhere(self, script):
         """Run a shell script on all VMs at the same time; return {VM: output}."""
         with ThreadPoolExecutor(len(self.lab.machines)) as pool:
-            outputs = pool.map(lambda m: m.run(["sh", "-c", script], timeout=120).stdout,
+            outputs = pool.map(lambda m: "" if m.paused or not m.running else
+                               m.run(["sh", "-c", script], timeout=120).stdout,
                                self.lab.machines.values())
         return dict(zip(self.lab.machines, outputs, strict=True))
 
@@ -158,9 +170,9 @@ class Cluster:
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
     report = (yield).get_result()
-    if report.when == "call" and report.failed and "cluster" in item.fixturenames:
-        running = item.funcargs["cluster"]
-        folder = ROOT / ".lab/evidence" / item.name
+    running = item.funcargs.get("cluster") if "cluster" in item.fixturenames else None
+    if report.failed and running:
+        folder = ROOT / ".lab/evidence" / f"{item.name}-{report.when}"
         folder.mkdir(parents=True, exist_ok=True)
         for vm, text in running.everywhere(EVIDENCE).items():
             (folder / f"{vm}.txt").write_text(text)

@@ -1,0 +1,202 @@
+"""
+A fault and what became of it: the outside client and the watch run all the while, faults go through
+here so that the watch knows of them, and at the end everything is mended and judged.
+"""
+
+import contextlib
+import json
+import subprocess
+import sys
+import time
+
+from lab import judge
+from lab.deadline import Deadline, wait_until
+from lab.errors import LabError
+from lab.faults import Faults
+from lab.watch import Watch
+
+HEALED = 300  # s in which everything is where it was after a fault: boots, resync, states
+KINDS = ("answer", "upload")
+DECISIONS = "/var/log/cluster/decisions.jsonl"
+STATUS = ["/opt/salt/bin/salt-run", "--out=json", "ha.status"]
+
+
+def healed(found):
+    """Return whether an answer of ha.status says that all serve where they should, mirrored."""
+    resources = (found or {}).get("resources") or {}
+    return bool(resources) and all(
+        isinstance(seen["record"], dict) and seen["right"]
+        and (resource == "director" or seen["record"]["mirrored"])
+        for resource, seen in resources.items())
+
+
+class Ordeal(Faults):
+    """`with Ordeal(lab, folder) as ordeal:` faults; `ordeal.problems` afterwards."""
+
+    def __init__(self, lab, folder, *client, allowed=(), apply=False):
+        super().__init__(lab, Watch(lab))
+        self.folder, self.client, self.allowed, self.apply = folder, client, allowed, apply
+        self.run, self.problems, self.verdict = f"run{time.monotonic_ns()}", [], {}
+        self._child, self._since = None, None
+
+    def __enter__(self):
+        judge.remember_logs(self.lab)
+        self.watch.__enter__()
+        argv = ["nsenter", f"--net=/run/netns/{self.lab.network.outside_name}", sys.executable,
+                self.lab.root / "lab/client.py", "--url", self.lab.url, "--folder", self.folder,
+                "--run", self.run, "--duration", "7200", "--wait", "120", *self.client]
+        self._child = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                       text=True)
+        self._since = time.time()
+        try:
+            self.served(30)
+        except BaseException:
+            self._stop()
+            raise
+        return self
+
+    def __exit__(self, kind, error, trace):
+        try:
+            if kind is None:
+                self.settle()
+        finally:
+            output = self._stop()
+        print(output)
+        self.problems += self.watch.violations
+        path = self.folder / f"{self.run}.json"
+        if not path.exists():
+            self.problems.append(f"no verdict of the client: {output[-500:]}")
+        else:
+            self.verdict = json.loads(path.read_text())
+            self.problems += [f"{name} {len(self.verdict[name])}: {self.verdict[name][:3]}"
+                              for name in ("lost", "unexpected", "duplicated", "corrupted")
+                              if self.verdict[name]]
+        if kind is None:
+            self.problems += self.judge()
+
+    def _stop(self):
+        self._child.terminate()  # ends the play, not the judging
+        try:
+            output, _ = self._child.communicate(timeout=300)
+        finally:
+            self._child.kill()
+            self.watch.__exit__()
+        return output
+
+    def judge(self):
+        """Return what is wrong with the data, the logs and the configuration."""
+        found = judge.same_tables(self.lab) + judge.same_disks(self.lab)
+        found += judge.marks_kept(self.lab, self.watch.ledger.writes)
+        found += judge.horrors(self.lab, self._since, self.allowed)
+        return found + (self.configuration() if self.apply else [])
+
+    def configuration(self):
+        """Return what a state.apply changes or fails to do."""
+        argv = ["/opt/salt/bin/salt", "--out=json", "--static", "-t", "600", "*", "state.apply"]
+        answers = json.loads(self.lab.master().run(argv, timeout=660).stdout)
+        found = [f"{vm}: {answers.get(vm)!r:.300}" for vm in self.lab.machines
+                 if not isinstance(answers.get(vm), dict)]
+        return found + [
+            f"{vm}: {key}: {state['changes'] or state['comment']!r:.200}"
+            for vm, states in answers.items() if isinstance(states, dict)
+            for key, state in states.items() if state["changes"] or state["result"] is not True]
+
+    def journal(self):
+        """Return the client's journal up to now."""
+        path = self.folder / f"{self.run}.jsonl"
+        text = path.read_text(encoding="utf-8") if path.exists() else ""
+        return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+
+    def served(self, within, kinds=KINDS):
+        """
+        Wait until requests of all `kinds` that were sent after the last fault are acknowledged.
+
+        Returns the seconds since the fault; raises LabError after `within`.
+        """
+        fault = self.events[-1]["time"] if self.events else time.monotonic()
+        deadline = Deadline(within)
+
+        def answered():
+            for entry in self.journal():
+                key = (entry["kind"], entry["client"], entry["number"])
+                if entry["event"] == "sent" and entry["time"] > fault:
+                    sent.add(key)
+                elif entry["event"] == "acknowledged" and key in sent:
+                    first.setdefault(entry["kind"], entry["time"])
+            return set(first) >= set(kinds)
+
+        sent, first = set(), {}
+        try:
+            wait_until(answered, f"the site to take {' and '.join(kinds)}s again", within, 0.2)
+        except LabError:
+            raise LabError(f"after {deadline.elapsed:.1f} s the site takes only {sorted(first)};"
+                           f" last: {self.journal()[-3:]}") from None
+        return max(first.values()) - fault
+
+    def decisions(self):
+        """Return what both balancers noted since the start, each decision once, in its order."""
+        found = {}
+        for machine in self.lab.masters():
+            for line in machine.run(["cat", DECISIONS]).stdout.splitlines():
+                with contextlib.suppress(ValueError):
+                    entry = json.loads(line)
+                    if entry["at"] >= self._since:
+                        found[entry["id"]] = entry
+        return sorted(found.values(), key=lambda entry: entry["at"])
+
+    def status(self):
+        """Return what ha.status says, None if nobody could be asked."""
+        try:
+            return json.loads(self.lab.master().run(STATUS, timeout=60).stdout)
+        except (LabError, ValueError, subprocess.TimeoutExpired):
+            return None
+
+    def settle(self, seconds=HEALED):
+        """Undo every fault, then wait until all serve where the records say, mirrored."""
+        for target in self.lab.cuts():
+            self.heal(target)
+        for machine in self.lab.machines.values():
+            if machine.paused:
+                self.resume(machine.name)
+            if not machine.running:
+                self.start(machine.name)
+        last = {}
+
+        def ready():
+            last["status"] = self.status()
+            return healed(last["status"])
+
+        try:
+            wait_until(ready, "the cluster to be whole again", seconds, 1)
+            self._acknowledge(last["status"]["resources"])
+            self.served(60)
+        except LabError as error:
+            shown = json.dumps(last.get("status"), default=str)[:3000]
+            self.problems.append(f"{error}; ha.status: {shown}")
+
+    def _acknowledge(self, resources):
+        """Say that somebody has looked: a lab fails over more often than flapping is let pass."""
+        path = self.lab.run_folder / "epochs.json"
+        known = json.loads(path.read_text()) if path.exists() else {}
+        epochs = {resource: seen["record"]["epoch"] for resource, seen in resources.items()}
+        for resource, epoch in epochs.items():
+            if known.get(resource) != epoch:
+                self.ha("acknowledge", resource)
+        path.write_text(json.dumps(epochs))
+
+    def rejected(self, condition, within=60):
+        """Wait until ha.status names a refusal; return it. Raises LabError."""
+        def named():
+            found = (self.status() or {}).get("rejected") or []
+            return next((each for each in found if each["condition"] == condition), None)
+
+        return wait_until(named, f"a refusal for {condition}", within, 1)
+
+    def holder(self, resource):
+        """Return the VM that holds a resource according to its record."""
+        found = wait_until(self.status, "ha.status", 60)
+        return found["resources"][resource]["record"]["holder"]
+
+    def standby(self, resource):
+        """Return the other VM of the pair."""
+        return self.lab.topology.peer(self.lab.cluster, self.holder(resource))["name"]

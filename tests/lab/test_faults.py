@@ -1,0 +1,380 @@
+"""
+Any one server, VM, service or link dies, and no acknowledged write is lost.
+
+The fixture `trial` (tests/lab/conftest.py) runs the outside client and the watch over I1 and I3 all
+the while, mends everything at the end, and judges: lost, unexpected, disks, tables, logs.
+"""
+
+import time
+
+import pytest
+
+from lab.deadline import wait_until
+
+SOON = 20  # s, on two cores for nine VMs and a client; the real figures: bin/lab bench failover
+DEAD = 2 * 2.0 + 1  # s: surely longer than deadtime
+slow = pytest.mark.slow
+MOVING = ["director", "files", "database"]
+
+
+def vm_of(trial, part):
+    """Return the VM that a name like "holder of files" means."""
+    who, _, resource = part.partition(" of ")
+    return getattr(trial, who)(resource) if resource else part
+
+
+# --- power ---------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("part", [
+    "holder of director", "web1", "holder of files", "holder of database",
+    *(pytest.param(part, marks=slow) for part in (
+        "standby of director", "web2", "standby of files", "standby of database", "witness")),
+])
+def test_any_vm_loses_power_and_the_site_goes_on(trial, part):
+    trial.crash(vm_of(trial, part))
+    print(f"gap {trial.served(SOON):.2f} s")
+
+
+@pytest.mark.parametrize("server", ["server1", pytest.param("server2", marks=slow)])
+def test_a_server_loses_power_and_the_other_takes_over_everything(trial, server):
+    trial.crash(server)
+    print(f"gap {trial.served(SOON):.2f} s")
+    lost = {machine.name for machine in trial.lab.servers[server].machines}
+    assert not lost & {trial.holder(resource) for resource in MOVING}
+
+
+@slow
+def test_a_server_dies_while_the_other_resynchronises_and_nothing_is_promoted(trial):
+    holder, standby = trial.holder("files"), trial.standby("files")
+    trial.crash(standby)
+    trial.served(SOON)
+    trial.run_in(holder, "dd if=/dev/zero of=/srv/files/filling bs=1M count=300 conv=fsync")
+    trial.start(standby)
+    trial.lab[standby].wait_for_boot()
+    trial.crash(holder)
+    trial.run_in(standby, "! mountpoint -q /srv/files")
+    assert trial.rejected("NOT_MIRRORED")["command"]
+    trial.start(holder)
+    trial.served(180)
+    trial.run_in(trial.holder("files"), "rm -f /srv/files/filling")
+
+
+@slow
+@pytest.mark.parametrize("back", [["server1"], ["server2"], ["server1", "server2"]])
+def test_both_servers_lose_power_at_once_and_come_back(trial, back):
+    trial.crash("server1")
+    trial.crash("server2")
+    for server in back:
+        trial.start(server)
+    if len(back) == 2:
+        trial.served(300)
+        return
+    for machine in trial.lab.servers[back[0]].machines:
+        machine.wait_for_boot()
+    # One of two halves: serves if it held everything mirrored, else it says what is missing.
+    wait_until(lambda: (trial.status() or {}).get("rejected") or trial.served(1), "an answer", 120)
+
+
+# --- freezes -------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("resource", [
+    "database", pytest.param("director", marks=slow), pytest.param("files", marks=slow)])
+def test_an_active_vm_freezes_and_its_thaw_changes_nothing(trial, resource):
+    frozen = trial.holder(resource)
+    trial.pause(frozen)
+    print(f"gap {trial.served(SOON):.2f} s")
+    time.sleep(DEAD)
+    trial.resume(frozen)
+    time.sleep(DEAD)
+    assert trial.holder(resource) != frozen
+
+
+@slow
+def test_a_short_freeze_is_no_failover(trial):
+    holders = {resource: trial.holder(resource) for resource in MOVING}
+    for vm in holders.values():
+        trial.pause(vm)
+        time.sleep(1)
+        trial.resume(vm)
+    trial.served(SOON)
+    assert {resource: trial.holder(resource) for resource in MOVING} == holders
+
+
+@slow
+def test_a_command_that_was_sent_before_a_freeze_is_refused_after_it(trial):
+    """A minion frozen for a minute executes the old command when it thaws."""
+    holder, standby = trial.holder("database"), trial.standby("database")
+    epoch = trial.status()["resources"]["database"]["record"]["epoch"]
+    trial.pause(standby)
+    master = trial.lab.master()
+    master.succeed("/opt/salt/bin/salt", "--async", standby, "database.activate",
+                   f"epoch={epoch + 1}", f"deadline={time.time() + 3}")
+    time.sleep(DEAD)
+    trial.resume(standby)
+    time.sleep(DEAD)
+    assert trial.holder("database") == holder
+    trial.served(SOON)
+
+
+# --- links ---------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize(("part", "link", "way"), [
+    ("holder of database", "eth1", None),
+    *(pytest.param(*case, marks=slow) for case in [
+        ("holder of director", "eth0", None), ("holder of director", "eth1", None),
+        ("holder of files", "eth1", None), ("holder of files", "eth1", "in"),
+        ("holder of files", "eth1", "out"), ("holder of database", "eth1", "in"),
+        ("holder of database", "eth1", "out"), ("holder of director", None, None),
+        ("holder of database", None, None), ("standby of files", "eth1", None),
+        ("standby of database", None, None)])])
+def test_a_vm_without_its_network_is_replaced_and_rejoins(trial, part, link, way):
+    vm = vm_of(trial, part)
+    trial.cut(f"{vm}:{link}" if link else vm, way)
+    print(f"gap {trial.served(2 * SOON):.2f} s")
+    time.sleep(DEAD)
+    trial.heal(vm)
+    trial.served(SOON)
+
+
+@slow
+@pytest.mark.parametrize("resource", MOVING)
+def test_a_cut_serial_line_alone_moves_nothing(trial, resource):
+    holders = {name: trial.holder(name) for name in MOVING}
+    trial.cut(f"{holders[resource]}:serial")
+    time.sleep(DEAD)
+    trial.served(SOON)
+    assert {name: trial.holder(name) for name in MOVING} == holders
+
+
+@slow
+@pytest.mark.parametrize("way", [None, "in", "out"])
+def test_the_servers_hear_each_other_no_more_and_one_side_serves(trial, way):
+    trial.cut("server1", way)
+    print(f"gap {trial.served(2 * SOON):.2f} s")
+    time.sleep(DEAD)
+    trial.heal("server1")
+    trial.served(SOON)
+
+
+@slow
+def test_a_flapping_link_ends_in_a_block_and_not_in_a_storm(trial):
+    vm = trial.holder("database")
+    for _ in range(6):
+        trial.cut(f"{vm}:eth1")
+        time.sleep(3)
+        trial.heal(f"{vm}:eth1")
+        time.sleep(3)
+    trial.served(2 * SOON)
+    lines = trial.decisions()
+    assert len([line for line in lines if line["result"] == "done"]) <= 6
+
+
+@slow
+def test_heartbeats_get_through_a_link_that_loses_a_third(trial):
+    holders = {name: trial.holder(name) for name in MOVING}
+    trial.lose(f"{holders['database']}:eth1", 30)
+    time.sleep(20)
+    trial.heal(holders["database"])
+    assert {name: trial.holder(name) for name in MOVING} == holders
+
+
+def test_forged_heartbeats_at_ten_thousand_a_second_change_nothing(trial):
+    holders = {name: trial.holder(name) for name in MOVING}
+    sent = trial.forge(holders["database"], per_second=10_000, seconds=10)
+    print(f"{sent} forged heartbeats")
+    trial.served(SOON)
+    assert {name: trial.holder(name) for name in MOVING} == holders
+
+
+@slow
+def test_a_foreign_host_with_the_public_address_is_noticed_and_outlived(trial):
+    holder = trial.holder("director")
+    public = trial.lab.cluster["addresses"]["public"]
+    with trial.foreigner(f"{public}/24"):
+        time.sleep(DEAD)
+    trial.served(3 * SOON)
+    assert trial.holder("director") == holder
+
+
+# --- the witness and the masters -----------------------------------------------------------------
+
+@slow
+@pytest.mark.parametrize("part", [f"holder of {resource}" for resource in MOVING])
+def test_without_the_witness_a_vm_may_still_die(trial, part):
+    trial.crash("witness")
+    vm = vm_of(trial, part)
+    time.sleep(DEAD)
+    trial.crash(vm)
+    if part == "holder of director":  # two of the three votes are gone
+        assert trial.rejected("ARBITER_UNREACHABLE")
+        trial.start(vm)
+    trial.served(180)
+
+
+@slow
+def test_without_the_witness_a_dead_server_is_a_refusal_that_is_named(trial):
+    server = trial.lab[trial.holder("database")].server
+    trial.crash("witness")
+    time.sleep(DEAD)
+    trial.crash(server)
+    assert trial.rejected("ARBITER_UNREACHABLE")
+    trial.start("witness")
+    trial.served(120)
+
+
+@slow
+@pytest.mark.parametrize("part", ["holder of director", "standby of director"])
+@pytest.mark.parametrize("resource", ["files", "database"])
+def test_a_master_dies_in_the_middle_of_a_failover_and_the_other_finishes(trial, part, resource):
+    master, vm = vm_of(trial, part), trial.holder(resource)
+    trial.crash(vm)
+    time.sleep(2.2)  # just after deadtime
+    trial.crash(master)
+    print(f"gap {trial.served(2 * SOON):.2f} s")
+    assert trial.holder(resource) != vm
+
+
+@slow
+@pytest.mark.parametrize("age", [0, 120])
+def test_an_event_that_is_replayed_moves_nothing(trial, age):
+    holders = {name: trial.holder(name) for name in MOVING}
+    lost = holders["database"]
+    data = f'{{"time": {time.time() - age}, "observer": "lb1", "observer_incarnation": 1}}'
+    for _ in range(10 if not age else 1):
+        trial.run_in(holders["director"], "/opt/salt/bin/salt-run event.send "
+                     f"salt/beacon/lb1/heartbeat/lost/{lost} '{data}'")
+    time.sleep(3)
+    assert {name: trial.holder(name) for name in MOVING} == holders
+
+
+# --- services ------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("how", ["KILL", pytest.param("STOP", marks=slow)])
+def test_a_database_server_that_dies_or_hangs_serves_again(trial, how):
+    trial.run_in(trial.holder("database"), f"pkill -{how} -x 'mysqld|mariadbd'")
+    print(f"gap {trial.served(3 * SOON):.2f} s")
+
+
+@slow
+@pytest.mark.parametrize("how", ["KILL", "STOP"])
+@pytest.mark.parametrize(("part", "service"), [
+    ("web1", "apache2"), ("web1", "php-fpm"), ("holder of files", "rpc.mountd"),
+    ("holder of director", "poold")])
+def test_a_service_that_dies_or_hangs_is_restarted_or_left_out(trial, part, service, how):
+    trial.run_in(vm_of(trial, part), f"pkill -{how} -f {service}")
+    print(f"gap {trial.served(3 * SOON):.2f} s")
+    if how == "STOP":
+        time.sleep(DEAD)
+        trial.run_in(vm_of(trial, part), f"pkill -CONT -f {service}")
+
+
+@slow
+def test_an_nfs_server_that_stops_serves_again(trial):
+    trial.run_in(trial.holder("files"), "echo 0 >/proc/fs/nfsd/threads")
+    print(f"gap {trial.served(3 * SOON):.2f} s")
+
+
+@slow
+@pytest.mark.parametrize("how", ["KILL", "STOP"])
+@pytest.mark.parametrize(("part", "service"), [
+    ("holder of database", "salt-minion"), ("holder of director", "salt-master"),
+    ("holder of director", "etcd"), ("holder of files", "heartbeatd")])
+def test_what_does_not_serve_may_die_without_a_request_failing(trial, part, service, how):
+    """A heartbeatd that hangs is silence: its VM may lose its role, but no record."""
+    holders, vm = {name: trial.holder(name) for name in MOVING}, vm_of(trial, part)
+    trial.run_in(vm, f"pkill -{how} -f {service}")
+    time.sleep(DEAD)
+    trial.run_in(vm, f"pkill -CONT -f {service}")
+    trial.served(SOON)
+    if service != "heartbeatd":
+        assert {name: trial.holder(name) for name in MOVING} == holders
+
+
+# --- disks and copies ----------------------------------------------------------------------------
+
+@slow
+@pytest.mark.parametrize(("resource", "folder"), [
+    ("files", "/srv/files"), ("database", "/var/lib/mysql")])
+@pytest.mark.allowed("database")
+def test_a_full_disk_loses_nothing_and_serves_again_when_there_is_room(trial, resource, folder):
+    vm = trial.holder(resource)
+    trial.run_in(vm, f"fallocate -l $(($(stat -f -c '%a*%S' {folder}))) {folder}/filling")
+    time.sleep(15)
+    trial.run_in(trial.holder(resource), f"rm -f {folder}/filling")
+    trial.run_in(vm, f"rm -f {folder}/filling")
+    trial.served(3 * SOON)
+
+
+@slow
+@pytest.mark.allowed("disk")
+def test_a_disk_below_drbd_fails_and_the_site_goes_on(trial):
+    """DRBD's own fault injection: every write to this VM's disk fails."""
+    vm = trial.holder("files")
+    parameters = "/sys/module/drbd/parameters"
+    trial.run_in(vm, f"echo 100 >{parameters}/fault_rate; echo 16 >{parameters}/enable_faults")
+    print(f"gap {trial.served(2 * SOON):.2f} s")
+    trial.run_in(vm, f"echo 0 >{parameters}/enable_faults; echo 0 >{parameters}/fault_rate")
+    trial.run_in(vm, "drbdadm attach r0")
+
+
+@slow
+def test_a_replica_that_is_broken_is_not_promoted(trial):
+    holder, standby = trial.holder("database"), trial.standby("database")
+    trial.run_in(standby, "mysql -e 'stop replica' || mysql -e 'stop slave'")
+    time.sleep(DEAD)  # the primary may serve alone by then: mirrored is false
+    trial.served(SOON)
+    trial.crash(holder)
+    assert trial.rejected("NOT_MIRRORED")["command"]
+    assert trial.holder("database") == holder
+    trial.start(holder)
+    trial.served(180)
+
+
+# --- planned -------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("resource", MOVING)
+def test_a_switch_moves_a_resource_and_loses_nothing(trial, resource):
+    target = trial.standby(resource)
+    done = trial.ha("switch", resource, target)
+    assert done.returncode == 0, done.stdout + done.stderr
+    print(f"gap {trial.served(SOON):.2f} s")
+    assert trial.holder(resource) == target
+
+
+@pytest.mark.parametrize("server", ["server1", pytest.param("server2", marks=slow)])
+def test_a_server_goes_out_of_service_and_comes_back_under_load(trial, server):
+    done = trial.ha("evacuate", server, "a test", timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    trial.served(SOON)
+    trial.crash(server)  # it may be powered off now: its silence starts nothing
+    time.sleep(DEAD)
+    print(f"gap {trial.served(SOON):.2f} s")
+    trial.start(server)
+    for machine in trial.lab.servers[server].machines:
+        machine.wait_for_boot()
+    done = trial.ha("restore", server, timeout=900)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@slow
+def test_the_other_server_dies_in_the_middle_of_an_evacuation(trial):
+    with trial.meanwhile("evacuate", "server1"):
+        time.sleep(6)
+        trial.crash("server2")
+    trial.start("server2")
+    trial.served(300)
+    trial.ha("restore", "server1", timeout=900)
+
+
+@slow
+def test_one_resource_after_the_other_moves_back_and_forth(trial):
+    for resource in [*MOVING, *MOVING]:
+        done = trial.ha("switch", resource, trial.standby(resource))
+        assert done.returncode == 0, done.stdout
+    trial.served(SOON)
+
+
+# --- afterwards ----------------------------------------------------------------------------------
+
+def test_the_configuration_is_as_declared_after_all_this(trial):
+    assert trial.configuration() == []
