@@ -40,7 +40,7 @@ def gather():
         facts = {
             "name": cluster["name"], "me": view["me"], "at": time.time(), **_around(cluster, view)
         }  # fmt: skip
-        answers = {key: _answer(job.result()) for key, job in asked.items()}
+        answers = {key: _answer(job) for key, job in asked.items()}
     facts["resources"] = {
         resource: _summary(
             view["records"].get(resource),
@@ -65,7 +65,7 @@ def ask(names, function, timeout, **arguments):
     """
     given = salt.utils.args.clean_kwargs(**arguments)
     with _asking({name: (name, function, given) for name in names}, timeout) as asked:
-        return {name: _answer(job.result()) for name, job in asked.items()}
+        return {name: _answer(job) for name, job in asked.items()}
 
 
 @contextlib.contextmanager
@@ -77,7 +77,11 @@ def _asking(calls, timeout):
         yield {key: threads.submit(jobs.ask, *call, deadline) for key, call in calls.items()}
 
 
-def _answer(found):
+def _answer(job):
+    try:
+        found = job.result()
+    except SaltException as error:  # mostly without a word: this VM's own master does not run
+        return [None, f"could not be asked: {str(error) or type(error).__name__}"]
     return [None, "does not answer"] if tuple(found) == (None, None) else list(found)
 
 
@@ -132,10 +136,16 @@ def _problems(facts, view):
     found = [f"{name}: {why}" for name, why in sorted(view.get("problems", {}).items())]
     for resource, seen in facts["resources"].items():
         if not seen["right"]:
-            active = [name for name, state in seen["vms"].items() if state["active"]]
-            served = f"{' and '.join(active)} serve it" if active else "nobody serves it"
             record = seen["record"]
             named = f"the record names {record['holder']}" if isinstance(record, dict) else record
-            found.append(f"{resource}: {served}, {named}")
+            found.append(f"{resource}: {_served(seen['vms'])}, {named}")
     masters = facts["masters"].items()
     return found + [f"{name}: its Salt master does not answer" for name, up in masters if not up]
+
+
+def _served(vms):
+    active = [name for name, state in vms.items() if state["active"]]
+    if active:
+        return f"served by {' and '.join(active)}"
+    unknown = any(state["active"] is None for state in vms.values())
+    return "nobody is known to serve it" if unknown else "nobody serves it"

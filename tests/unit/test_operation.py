@@ -31,10 +31,10 @@ class Site:
         self.plans, self.problems, self.mirrored = [], {}, True
         self.web = {name: {"state": "up", "drained": False} for name in ("web1", "web2")}
         self.members = {name: {"answers": True} for name in ("lb1", "lb2", "witness")}
-        self.fails, self.log, self.driver = False, [], "etcd"
+        self.fails, self.log, self.driver, self.planned = False, [], "etcd", True
         self.__dict__.update(more)
-        utils = Utils({f"moves.{name}": self.plan for name in ("switch", "evacuate", "restore")})
-        utils["decide.decide"] = self.plan
+        names = ("moves.switch", "moves.evacuate", "moves.restore", "decide.decide")
+        utils = Utils(dict.fromkeys(names, self.plan) if self.planned else {})
         salt = {"failover.look": self.look, "failover.local": self.local,
                 "failover.carry_out": self.carry_out, "overview.ask": self.ask}
         self.operation = load("_runners/operation.py", salt=salt, utils=utils)
@@ -51,8 +51,12 @@ class Site:
         record = {"epoch": 3, "mirrored": self.mirrored, "founding": False}
         names = {"director": "lb", "files": "file", "database": "db"}
         records = {key: {**record, "holder": f"{name}{self.on}"} for key, name in names.items()}
-        heard = {name: {"links": LOST if name in self.silent else UP, "held": {}, "silent": {}}
-                 for name in cluster["vms"] if name != "lb1"}
+        holders = {record["holder"]: {key: 3} for key, record in records.items()}
+        fit = {f"{key}.{what}": True for key in records for what in ("fit", "following", "service")}
+        heard = {name: {"links": LOST if name in self.silent else UP, "silent": {}, "health": fit,
+                        "held": holders.get(name, {})}
+                 for name in cluster["vms"]}
+        heard["lb1"]["links"] = {}
         return {"now": 1000.0, "cluster": cluster, "me": "lb1", "driver": self.driver,
                 "records": records, "revisions": dict.fromkeys(records, 9),
                 "views": {"lb1": heard}, "absent": list(self.absent), "confirmed": []}
@@ -80,6 +84,8 @@ class Site:
     def carry_out(self, decision, cause):
         assert "tag" not in cause  # an operator's move is no failover by itself
         self.done.append(("carry_out", *decision.actions))
+        self.steps = {name: [(step["do"], step.get("vm") or step.get("transition"))
+                             for step in steps] for name, steps in decision.actions.items()}
         if self.fails:
             step = {"resource": "files", "do": "activate", "vm": "file2", "result": "failed",
                     "error": "no disk"}
@@ -147,6 +153,36 @@ def test_evacuate_drains_moves_marks_and_lets_go_in_this_order():
     ]  # fmt: skip
     assert "It is safe to power off server1 now (lb1, web1, file1, db1)." in found["told"]
     assert "salt-run ha.restore server1" in found["told"]
+
+
+def test_evacuate_with_the_real_plan_moves_first_and_then_goes_on_alone():
+    site = Site(planned=False)
+    found = site.operation.evacuate("server1")
+    assert found["right"] is True
+    assert [step[:3] for step in site.done] == [
+        ("pool.drain", "web1"),
+        ("carry_out", "director", "files"),
+        ("marks.add", "absent", "server1"),
+        ("carry_out", "files", "database"),
+    ]  # fmt: skip
+    assert site.steps["files"] == [("swap", "serve_alone"), ("activate", "file2")]
+
+
+def test_the_real_plan_refuses_what_has_no_mirror():
+    site = Site(planned=False, mirrored=False)
+    told = site.operation.evacuate("server1")["told"]
+    assert told.count("[NOT_MIRRORED]") == 3  # in this site also the director's record says so
+    assert "[HOLDER_LIVES]" in site.operation.switch("files", "file2", "file1")["told"]
+    assert "[NOT_ITS_ROLE]" in site.operation.switch("files", "db2")["told"]
+    assert site.done == []
+
+
+def test_the_real_plan_switches():
+    site = Site(planned=False)
+    assert site.operation.switch("database", "db2")["told"] == "db2 holds database now."
+    assert site.steps == {
+        "database": [("swap", "promote"), ("deactivate", "db1"), ("activate", "db2")]
+    }  # fmt: skip
 
 
 def test_a_repeated_evacuate_finds_everything_done():

@@ -1,7 +1,7 @@
 """The status of the cluster never guesses: who does not answer is unknown, not passive."""
 
 import pytest
-from salt.exceptions import CommandExecutionError
+from salt.exceptions import CommandExecutionError, SaltReqTimeoutError
 
 from tests import pillars
 from tests.loading import Utils, load
@@ -16,6 +16,8 @@ class Jobs:
 
     def ask(self, vm, function, arguments, deadline):
         self.asked.append((vm, function, arguments))
+        if isinstance(self.answers.get(vm), Exception):
+            raise self.answers[vm]
         return self.answers.get(vm, ({"active": vm in ("lb1", "file1", "db1")}, None))
 
 
@@ -54,10 +56,11 @@ ACTIVE, PASSIVE, UNKNOWN = ({"active": True}, None), ({"active": False}, None), 
 
 
 @pytest.mark.parametrize(("db1", "db2", "problem"), [
-    (ACTIVE, ACTIVE, "database: db1 and db2 serve it, the record names db1"),
-    (PASSIVE, ACTIVE, "database: db2 serve it, the record names db1"),
-    (UNKNOWN, PASSIVE, "database: nobody serves it, the record names db1"),
-    (SILENT, SILENT, "database: nobody serves it, the record names db1"),
+    (ACTIVE, ACTIVE, "database: served by db1 and db2, the record names db1"),
+    (PASSIVE, ACTIVE, "database: served by db2, the record names db1"),
+    (PASSIVE, PASSIVE, "database: nobody serves it, the record names db1"),
+    (UNKNOWN, PASSIVE, "database: nobody is known to serve it, the record names db1"),
+    (SILENT, SILENT, "database: nobody is known to serve it, the record names db1"),
 ])
 def test_anything_but_the_holder_alone_is_wrong_and_said(db1, db2, problem):
     facts = overview({"db1": db1, "db2": db2}).gather()
@@ -93,6 +96,14 @@ def test_a_part_that_cannot_be_had_is_a_sentence_and_the_rest_is_told():
     assert (facts["pool"], facts["marks"]) == ("poold is silent", "no quorum")
     assert facts["problems"] == ["heard: no view", "lb1: its Salt master does not answer",
                                  "lb2: its Salt master does not answer"]
+
+
+def test_without_the_own_master_the_rest_is_told():
+    down = SaltReqTimeoutError("")
+    facts = overview(dict.fromkeys(("lb1", "lb2", "file1", "file2", "db1", "db2"), down)).gather()
+    found = facts["resources"]["files"]["vms"]["file1"]
+    assert found == {"active": None, "problem": "could not be asked: SaltReqTimeoutError"}
+    assert facts["pool"] == {"web1": {"state": "up"}}
 
 
 def test_ask_gives_each_vm_the_arguments_and_names_the_silent():
