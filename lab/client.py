@@ -30,6 +30,8 @@ else:  # run by path, inside the network namespace of the public network
 
 # An answer that takes longer counts as failed: a student would have reloaded the page.
 PATIENCE = 15
+# Everything of one student at once; the files among it are read from the disk.
+LISTING = 120
 
 
 # Apache closes an idle connection after 5 s (KeepAliveTimeout); a browser opens a new one as well.
@@ -238,7 +240,7 @@ def play(options, journal):
 def ask_back(options, clients):
     """Return all records held of ``clients``; keeps asking for ``options.wait`` seconds."""
     end, held = time.monotonic() + options.wait, []
-    site = Site(options.url, options.patience)
+    site = Site(options.url, max(options.patience, LISTING))
     for client in sorted(clients):
         while True:
             try:

@@ -1,7 +1,8 @@
 """
 Sends forged heartbeats as fast as told, with the address of another; prints how many were sent.
 
-Run as: python forge.py SOURCE TARGET PORT PER_SECOND SECONDS, in a namespace on the internal network.
+Run as: python forge.py SOURCE TARGET PORT PER_SECOND SECONDS, in a namespace that is on the
+internal network.
 """
 
 import os

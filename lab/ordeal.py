@@ -3,6 +3,7 @@ A fault and what became of it: the outside client and the watch run all the whil
 here so that the watch knows of them, and at the end everything is mended and judged.
 """
 
+import bisect
 import contextlib
 import json
 import subprocess
@@ -37,7 +38,7 @@ class Ordeal(Faults):
         super().__init__(lab, Watch(lab))
         self.folder, self.client, self.allowed, self.apply = folder, client, allowed, apply
         self.run, self.problems, self.verdict = f"run{time.monotonic_ns()}", [], {}
-        self._child, self._since = None, None
+        self._child, self._since, self._entries, self._read = None, None, [], 0
 
     def __enter__(self):
         judge.remember_logs(self.lab)
@@ -102,10 +103,21 @@ class Ordeal(Faults):
             for key, state in states.items() if state["changes"] or state["result"] is not True]
 
     def journal(self):
-        """Return the client's journal up to now."""
+        """Return the client's journal up to now; an hour of it is read only once."""
         path = self.folder / f"{self.run}.jsonl"
-        text = path.read_text(encoding="utf-8") if path.exists() else ""
-        return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+        if path.exists():
+            with path.open("rb") as file:
+                file.seek(self._read)
+                for line in file:
+                    if line.endswith(b"\n"):
+                        self._entries.append(json.loads(line))
+                        self._read += len(line)
+        return self._entries
+
+    def since(self, moment):
+        """Return the journal's entries after a moment of time.monotonic()."""
+        entries = self.journal()
+        return entries[bisect.bisect(entries, moment, key=lambda entry: entry["time"]):]
 
     def served(self, within, kinds=KINDS):
         """
@@ -117,9 +129,9 @@ class Ordeal(Faults):
         deadline = Deadline(within)
 
         def answered():
-            for entry in self.journal():
+            for entry in self.since(fault):
                 key = (entry["kind"], entry["client"], entry["number"])
-                if entry["event"] == "sent" and entry["time"] > fault:
+                if entry["event"] == "sent":
                     sent.add(key)
                 elif entry["event"] == "acknowledged" and key in sent:
                     first.setdefault(entry["kind"], entry["time"])

@@ -1,5 +1,8 @@
 """A run of the outside client as a picture: bars of acknowledged and failed requests a second."""
 
+import itertools
+import statistics
+
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 900, 260, 45, 35, 40
 GOOD, BAD, QUIET = "#2e7d32", "#c62828", "#fdecea"
 
@@ -29,6 +32,37 @@ def svg(seconds, title, gap=None):
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" '
         f'font-family="sans-serif" font-size="11">\n{body}\n</svg>\n'
     )
+
+
+def gaps(runs, others):
+    """
+    Return an SVG document of ``{kind: [{"gap": seconds or None}]}``: a dot a run, a line at the
+    median, and hollow squares for what others needed (``{kind: (default, tuned)}``).
+    """
+    known = {kind: sorted(run["gap"] for run in each if run["gap"] is not None)
+             for kind, each in runs.items()}
+    top = max([*itertools.chain(*known.values()), *itertools.chain(*others.values())], default=1)
+    across, row, left = (WIDTH - 170) / top, 34, 130
+    height = TOP + row * len(known) + BOTTOM
+    title = "seconds without service for users; filled: each run, hollow: others, default and tuned"
+    parts = [_rect(0, 0, WIDTH, height, "white"), _text(10, 18, title, size=14)]
+    for number, (kind, values) in enumerate(known.items()):
+        middle = TOP + row * number + row / 2
+        parts.append(_text(10, middle + 4, kind))
+        parts.append(_rect(left, middle, WIDTH - left - 10, 0.5, "#999"))
+        for value in others.get(kind, ()):
+            parts.append(f'<rect x="{left + value * across - 4:.2f}" y="{middle - 4:.2f}" width="8"'
+                         f' height="8" fill="none" stroke="{BAD}"/>')
+        for value in values:
+            parts.append(f'<circle cx="{left + value * across:.2f}" cy="{middle:.2f}" r="3" '
+                         f'fill="{GOOD}" fill-opacity="0.5"/>')
+        if values:
+            median = left + statistics.median(values) * across
+            parts.append(_rect(median - 1, middle - 9, 2, 18, GOOD))
+    for second in range(0, int(top) + 1, max(1, round(top / 12))):
+        parts.append(_text(left + second * across, height - 14, f"{second} s"))
+    return (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" '
+            f'font-family="sans-serif" font-size="11">\n' + "\n".join(parts) + "\n</svg>\n")
 
 
 def _labels(title, count, top, across, up, gap):
