@@ -1,6 +1,6 @@
-# The replicated disk changed its role, its state or its connection: salt/beacon/<vm>/drbd/<change>.
-react:
-  runner.ha.react:
-    - args:
-      - tag: {{ tag | json }}
-      - data: {{ data | json }}
+#!py
+"""The replicated disk changed: salt/beacon/<vm>/drbd/<change>."""
+
+
+def run():
+    return {"react": {"runner.ha.react": [{"args": [{"tag": tag}, {"data": data}]}]}}

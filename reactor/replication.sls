@@ -1,6 +1,6 @@
-# The database's replication changed: salt/beacon/<vm>/replication/<change>.
-react:
-  runner.ha.react:
-    - args:
-      - tag: {{ tag | json }}
-      - data: {{ data | json }}
+#!py
+"""The database's replication changed: salt/beacon/<vm>/replication/<change>."""
+
+
+def run():
+    return {"react": {"runner.ha.react": [{"args": [{"tag": tag}, {"data": data}]}]}}

@@ -1,7 +1,9 @@
-# Every few seconds, without any event: an event that got lost must not lose a failover.
-# cluster/tend of the engine heartbeat.
-react:
-  runner.ha.react:
-    - args:
-      - tag: {{ tag | json }}
-      - data: {{ data | json }}
+#!py
+"""Every few seconds, without any event: one that got lost must not lose a failover.
+
+cluster/tend of the engine heartbeat.
+"""
+
+
+def run():
+    return {"react": {"runner.ha.react": [{"args": [{"tag": tag}, {"data": data}]}]}}

@@ -28,7 +28,7 @@ OWN = "/usr/local/lib/cluster/step-down.d"
 # Seconds for a command that is at work here already; it errs towards trying again.
 WAIT = 5
 # Seconds for the resource's own part; what takes longer waits for a disk that does not answer.
-LONGEST = 10
+LONGEST = 12
 _RB_AUTOBOOT = 0x01234567
 FAILURES = (OSError, ValueError, KeyError, TypeError, subprocess.SubprocessError)
 
