@@ -128,7 +128,7 @@ def _word(links):
 def _unheard(views, me):
     """Return whether ``me`` sends in vain: all whom it hears say that they do not hear it."""
     heard = [
-        told.get("silent", {}).get(me)
+        "lost" if told.get("deaf") else told.get("silent", {}).get(me)
         for vm, told in views.get(me, {}).items()
         if vm != me and _word(told["links"]) == "up"
     ]

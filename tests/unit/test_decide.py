@@ -347,6 +347,48 @@ def test_a_holder_that_says_nothing_is_unknown_and_not_passive():
     assert [name for name, _ in world.refused()] == ["HOLDER_UNKNOWN"]
 
 
+def test_a_holder_that_hears_nobody_is_succeeded_although_it_is_heard():
+    world = World()
+    world.view["views"]["lb2"]["file1"]["deaf"] = True
+    assert world.steps("files")[0] == "swap promote file2 @71"
+    assert "file1 hears nobody any more; file2 takes over" in world.decide().reason
+
+
+def test_a_holder_that_could_not_be_activated_is_tried_again_when_nobody_else_can():
+    failed = {"what": "activation failed", "resource": "files", "vm": "file1", "epoch": 3, "at": 9}
+    world = World(history=[failed, failed]).say("file1", held={}).say("file2", fit=False)
+    assert world.steps("files") == ["activate file1 3"]
+    assert [name for name, _ in world.refused()] == ["STANDBY_UNFIT"]
+
+
+def test_a_passive_holder_is_activated_whatever_its_service_says():
+    """After a cold start nothing runs yet: there is nothing to restart."""
+    assert World().say("db1", service=False, held={}).steps("database") == ["activate db1 3"]
+
+
+@pytest.mark.parametrize("resource", HOLDERS)
+def test_a_living_vm_that_serves_in_an_old_epoch_is_told_to_step_down(resource):
+    world = World().record(resource, epoch=4)
+    world.say(HOLDERS[resource], held={resource: 4}).say(STANDBYS[resource], held={resource: 3})
+    step, = world.decide().actions[resource]
+    assert (step["do"], step["vm"], step["wait"]) == ("deactivate", STANDBYS[resource], True)
+
+
+def test_a_holder_frozen_by_a_server_that_is_out_of_service_goes_on_alone():
+    world = World(absent=["server2"]).lose("file2", "lb2").say("file1", frozen=True)
+    assert world.steps("files") == ["swap serve_alone file1 @71", "activate file1 3 alone"]
+
+
+def test_a_living_holder_out_of_service_still_serves_until_it_is_replaced():
+    world = World(absent=["server1"]).say("file1", held={})
+    assert world.steps("files") == ["activate file1 3"]
+
+
+def test_who_takes_over_from_the_lost_does_not_wait_for_their_answer():
+    steps = World().lose("file1").decide().actions["files"]
+    assert [step.get("wait") for step in steps] == [None, False, True]
+
+
 def test_the_same_view_gives_the_same_decision_in_any_order():
     world = World(history=flaps(4)).lose("lb1", "file1", "db1")
     expected = world.decide()
