@@ -10,7 +10,7 @@ import sys
 from contextlib import contextmanager
 from pathlib import Path
 
-from lab import moodle, status
+from lab import config, moodle, status
 from lab.errors import LabError, StepFailed
 from lab.image import CACHE
 from lab.lab import Lab
@@ -47,6 +47,7 @@ def parser():
         (["--full-size"], {"action": "store_true", "help": "VMs as big as the pillar says"}),
         (["--moodle"], {"metavar": "FILE-OR-URL", "help": "a Moodle archive to install"}),
         (["--engine"], {"choices": ["mysql", "mariadb"], "help": "the database"}),
+        (["--pillar"], {"metavar": "FILE", "help": "a pillar to lay over the lab's own"}),
         (["--no-apply"], {"action": "store_true", "help": "boot and connect Salt, no more"}),
         (["--verbose"], {"action": "store_true", "help": "show every step's log as it grows"}))
     add("down", "take everything away, disks included")
@@ -142,6 +143,10 @@ def up(options, root):
             wanted["engine"] = options.engine
         if options.full_size:
             wanted["full_size"] = True
+        if options.pillar:
+            wanted["pillar"] = config.read(options.pillar)
+            if not wanted["pillar"]:
+                raise LabError(f"--pillar {options.pillar}: there is no `cluster` in it")
         if options.moodle:
             wanted["moodle"] = moodle.describe(options.moodle)
         lab = Lab(root, options.name, wanted)

@@ -31,12 +31,14 @@ def overlay(root, options, merge):
     """
     Return the deviations from pillar/cluster.sls: the operator's own, then the lab's.
 
-    `options`: engine, full_size, and moodle as lab.moodle.fetch returned it.
+    `options`: engine, full_size, pillar (what `--pillar` named, read), and moodle as
+    lab.moodle.fetch returned it.
     """
     own = read(Path(root, "lab", "local.sls"))
     if options.get("full_size"):
         own.pop("sizes", None)
     merged = merge(read(Path(root, "pillar", "local.sls")), own)
+    merged = merge(merged, options.get("pillar") or {})
     if options.get("engine"):
         merged = merge(merged, {"database": {"engine": options["engine"]}})
     source = moodle_source(options.get("moodle"))

@@ -19,7 +19,7 @@ from lab.machine import Machine
 from lab.process import Processes
 from lab.serial import INTERFACE, Serial
 
-DEFAULTS = {"engine": None, "full_size": False, "moodle": None}
+DEFAULTS = {"engine": None, "full_size": False, "moodle": None, "pillar": None}
 
 
 class Server:

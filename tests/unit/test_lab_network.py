@@ -88,9 +88,10 @@ def test_full_size_leaves_the_sizes_alone():
 
 def test_options_reach_the_pillar():
     over = config.overlay(
-        ROOT, {"engine": "mariadb", "moodle": {"file": "m.tgz", "checksum": "ab"}}, MERGE)
+        ROOT, {"engine": "mariadb", "pillar": {"heartbeat": {"deadtime": 0.6}}, "moodle": {"file": "m.tgz", "checksum": "ab"}}, MERGE)
     settled = TOPOLOGY.settled(MERGE(CLUSTER, over))
     assert settled["database"]["engine"] == "mariadb"
+    assert settled["heartbeat"]["deadtime"] == 0.6
     assert settled["moodle"]["source"] == {
         "archive": "/srv/moodle-source/m.tgz", "checksum": "sha256=ab"}
 
