@@ -58,7 +58,7 @@ def beacon(config):
             json.dump(after, file)
         os.replace(new, MEMORY)
     common = {
-        "observer": __grains__["id"],
+        "observer": __opts__["id"],
         "observer_incarnation": int(found["at"] * 1000),
         "time": time.time(),
     }

@@ -42,9 +42,9 @@ from poold_rules import (
     say,
 )
 
-ALIVE = "/health/alive"
+PORT, ALIVE = 80, "/health/alive"
 PAGE, PAGE_PATIENCE = 2.0, 2.5  # seconds between two pages; to connect, and twice for the answer
-TICK, REST = 0.25, 0.1  # between two looks at the table; between cutting off and putting back at 0
+TICK, REST = 0.5, 0.1  # between two looks at the table; between cutting off and putting back at 0
 MOST = 65536
 RUN, DRAINED, TABLE = "/run/cluster", "/var/lib/cluster/drained.json", "/proc/net/ip_vs"
 
@@ -54,7 +54,7 @@ async def ask(address, path, patience, expect):
     problem, writer = DOWN, None
     try:
         async with asyncio.timeout(patience) as limit:
-            reader, writer = await asyncio.open_connection(address, 80)
+            reader, writer = await asyncio.open_connection(address, PORT)
             problem = STUCK
             # The kernel connects at once; Apache and PHP may have other requests before this one.
             limit.reschedule(asyncio.get_running_loop().time() + 2 * patience)
@@ -63,17 +63,19 @@ async def ask(address, path, patience, expect):
             while len(answer) < MOST and (more := await reader.read(MOST)):
                 answer += more
     except TimeoutError:
-        told = f"does not connect within {patience:g} s"
-        return problem, told if problem == DOWN else f"no answer to {path} within {2 * patience:g} s"
+        if problem == DOWN:
+            return problem, f"does not connect within {patience:g} s"
+        return problem, f"no answer to {path} within {2 * patience:g} s"
     except OSError as error:
-        return problem, f"{path}: {error.strerror or error}"
+        return problem, f"{path}: {os.strerror(error.errno) if error.errno else error}"
     finally:
         if writer:
             writer.transport.abort()
     head, _, body = answer.partition(b"\r\n\r\n")
     status = head.partition(b"\r\n")[0].decode("ascii", "replace")
     if status.split()[1:2] != ["200"]:
-        return STUCK, f"{path} answered {status!r} {body[:200].decode('utf-8', 'replace')}"
+        said = " ".join(body.decode("utf-8", "replace").split())
+        return STUCK, f"{path} answered {status!r}: {said[:150]}"
     if expect.encode() not in body:
         return STUCK, f"{path} did not answer {expect!r}"
     return None, f"{path} answered as it should"
@@ -179,8 +181,8 @@ class Pool:
         try:
             stamp = os.stat(DRAINED).st_mtime_ns
             if stamp != self.stamp:
-                found = json.loads(Path(DRAINED).read_text(encoding="utf-8"))
-                self.drained, self.stamp = dict(found), stamp
+                self.stamp = stamp
+                self.drained = dict(json.loads(Path(DRAINED).read_text(encoding="utf-8")))
         except FileNotFoundError:
             self.drained, self.stamp = {}, None
         except (OSError, ValueError) as error:  # whom it named stays out
@@ -233,7 +235,7 @@ class Pool:
 
 def apply(lines):
     """ipvsadm goes on after a rule that failed; what is left is seen at the next look."""
-    command = ["/usr/sbin/ipvsadm", "-R"]
+    command = ["ipvsadm", "-R"]
     text = "".join(f"{line}\n" for line in lines)
     try:
         done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=2)

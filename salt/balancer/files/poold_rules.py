@@ -47,7 +47,8 @@ class Server:
         """problem: None, DOWN or STUCK."""
         if problem:
             self.good, self.bad = 0, self.bad + 1
-            if self.bad >= check["fall"]:
+            # Nothing is lost if one that is only slow gets nothing new for a while.
+            if self.bad >= check["fall"] - (problem == STUCK):
                 self.become(problem, why, now)
             return
         self.good, self.bad = self.good + 1, 0

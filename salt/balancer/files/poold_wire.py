@@ -3,11 +3,12 @@ What poold hears on the wire: is anybody there, and does somebody else hold an a
 
 It only listens, asks by ARP, and tells. The one thing it does: while this balancer holds an
 address and hears from the other one that it does not claim it, a third party that uses it is a
-stranger, and each of its frames is answered by the truth, at most once a second (RFC 5227, 2.4c).
+stranger, and its frames are answered by the truth at once, at most every DEFEND s (RFC 5227, 2.4c).
 """
 
 import asyncio
 import contextlib
+import fcntl
 import json
 import os
 import socket
@@ -18,10 +19,12 @@ from pathlib import Path
 
 import health
 
+SIOCGIFFLAGS, IFF_RUNNING = 0x8913, 0x40
 ARP, ETHERNET, REQUEST, REPLY = 0x0806, 1, 1, 2
 NOBODY, EVERYBODY, ANY = b"\0" * 6, b"\xff" * 6, b"\0" * 4
 FRAME = struct.Struct("!6s6sH HHBBH 6s4s 6s4s")
 EVERY = 0.5  # seconds between two questions
+DEFEND = 0.2  # seconds between two answers to a stranger
 HEARD = 2.5  # seconds for which an answer counts; errs on the side of a slow router
 OVER = 15.0  # seconds after which a duplicate that was not seen again is over
 STALE = 3.0  # seconds after which heartbeatd's view says nothing any more
@@ -44,6 +47,7 @@ class Wire:
         self.interface, self.address, self.gateway = interface, address, gateway
         self.packed = socket.inet_aton(address)
         self.heard, self.defended, self.strangers, self.socket = None, 0.0, {}, None
+        self.foreign = False  # the other balancer says that it is not the one who uses our address
 
     def open(self):
         """Open it, also anew after its interface went away; return whether it is open."""
@@ -65,10 +69,13 @@ class Wire:
         self.socket = None
 
     def carrier(self):
-        try:
-            return Path(f"/sys/class/net/{self.interface}/carrier").read_text() == "1\n"
-        except OSError:  # not there, or not up
-            return False
+        request = struct.pack("16sH14x", self.interface.encode(), 0)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
+            try:
+                (flags,) = struct.unpack_from("16xH", fcntl.ioctl(asked, SIOCGIFFLAGS, request))
+            except OSError:  # there is no such interface
+                return False
+        return bool(flags & IFF_RUNNING)
 
     def holds(self):
         """Only who has an address can bind to it."""
@@ -119,21 +126,21 @@ class Wire:
         if sender == self.packed and self.holds():
             first, _ = self.strangers.get(mac.hex(":"), (time.time(), 0))
             self.strangers[mac.hex(":")] = (first, now)
+            if self.foreign:
+                self.defend(now)
 
     def defend(self, now):
         """Tell everybody who holds the address, in both forms, since hosts learn from either."""
-        if now - self.defended >= 1 and self.socket:
+        if now - self.defended >= DEFEND:
             self.defended = now
             with contextlib.suppress(OSError):
                 for operation in (REQUEST, REPLY):
                     self.send(operation, self.packed, EVERYBODY, self.packed)
 
     def duplicates(self, now):
-        """Return {mac: (Unix time of the first, monotonic time of the last frame)}, fresh ones."""
-        self.strangers = {
-            mac: seen for mac, seen in self.strangers.items() if now - seen[1] < OVER
-        }  # fmt: skip
-        return self.strangers
+        """Return {mac: Unix time of its first frame} of those that were heard lately."""
+        self.strangers = {mac: seen for mac, seen in self.strangers.items() if now - seen[1] < OVER}
+        return {mac: first for mac, (first, _) in self.strangers.items()}
 
 
 class Wires:
@@ -160,11 +167,10 @@ class Wires:
         foreign = self.peer_is_elsewhere(seen)
         duplicates = []
         for wire in self.wires.values():
-            for mac, (since, last) in wire.duplicates(now).items():
+            wire.foreign = foreign
+            for mac, since in wire.duplicates(now).items():
                 entry = {"address": wire.address, "interface": wire.interface, "mac": mac}
                 duplicates.append({**entry, "since": since, "foreign": foreign})
-                if foreign and now - last < 2 * EVERY:
-                    wire.defend(now)
         for entry in duplicates:
             if entry not in self.found["duplicates"]:
                 print(f"<3>{entry['address']} is also used by {entry['mac']}", file=sys.stderr)
