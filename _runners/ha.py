@@ -156,7 +156,7 @@ def explain(count=1):
         salt-run ha.explain
     """
     try:
-        return __salt__["operation.stories"](int(count))
+        return __salt__["overview.stories"](int(count))
     except SaltException as error:
         return {"explain": str(error), "retcode": 1}
 

@@ -23,6 +23,8 @@ JOB = 5
 # Seconds that visitors get to finish with a drained web server; a page takes well below one, an
 # upload may take longer and is then cut off.
 DRAINED = 20
+AGAIN = 20  # times that a plan is made anew because somebody else was at work
+DECIDE = "decide.decide"
 # Seconds in which heartbeats tell everybody that something was given up.
 GIVEN_UP = 5
 
@@ -47,8 +49,8 @@ def switch(resource, vm, lose_writes_of=None):
         return _refused([*decision.rejected, *lost])
     if not decision.actions:
         return _yes(f"{vm} holds {resource} already.")
-    line = _carry_out(decision, f"ha.switch {resource} {vm}")
-    return _ended(line, f"{vm} holds {resource} now.")
+    problem = _perform(f"ha.switch {resource} {vm}", "moves.switch", resource, vm, **forced)
+    return _no(problem) if problem else _yes(f"{vm} holds {resource} now.")
 
 
 def evacuate(where, why=None):
@@ -72,7 +74,7 @@ def evacuate(where, why=None):
     if unheard:
         _undrain(view, web)
         return _no(f"nothing was moved: {'; '.join(unheard)}")
-    problem = _empty(decision, where, vms)
+    problem = _empty(where, vms)
     if problem:
         _undrain(view, web)
         return _no(f"{problem}\n{where} is still in service; after having looked, repeat it.")
@@ -108,7 +110,7 @@ def restore(where, timeout=900):
     _say(f"{where} is no longer absent")
     unheard = _undrain(view, __utils__["leaving.of_role"](cluster, vms, "web"))
     if decision.actions:
-        _carry_out(decision, f"ha.restore {where}")
+        _carry_out(view, decision, f"ha.restore {where}")  # if it fails, the next look goes on
     behind = _await_mirrors(cluster, vms, timeout)
     problems = unheard + [f"{resource} is not mirrored yet" for resource in behind]
     if problems:
@@ -153,48 +155,17 @@ def acknowledge(resource):
     return _go_on(f"{resource} may move by itself again", f"ha.acknowledge {resource}")
 
 
-def stories(count):
-    """
-    Return the last ``count`` decisions as text, from the logs of all balancers; use `ha.explain`.
-
-    CLI Example:
-
-    .. code-block:: bash
-
-        salt-run ha.explain 3
-    """
-    view = _look()
-    lines = {line["id"]: line for line in __salt__["failover.local"]("decisions.read", 50 + count)}
-    others = [name for name in _balancers(view["cluster"]) if name != view["me"]]
-    answers = __salt__["overview.ask"](others, "decisions.read", JOB, count=50 + count)
-    for answer, _ in answers.values():
-        for line in answer or ():
-            if "result" in line or line["id"] not in lines:
-                lines[line["id"]] = line
-    told = sorted(
-        (line for line in lines.values() if line.get("steps") or line.get("rejected")),
-        key=lambda line: line["at"],
-    )
-    text = "\n\n".join(__utils__["story.tell"](line) for line in told[-count:])
-    return text or "Nothing was decided yet, as far as the logs of the balancers go."
-
-
 def _go_on(told, what):
     """Decide anew, now that an operator has said something."""
-    view = _look()
-    decision = __utils__["decide.decide"](view)
-    if not decision.actions:
-        return _yes(f"{told}. Now: {decision.reason}.")
-    return _ended(_carry_out(decision, what), f"{told}. {decision.reason}.")
+    reason = __utils__[DECIDE](_look()).reason
+    problem = _perform(what, DECIDE)
+    return _no(f"{told}, but:\n{problem}") if problem else _yes(f"{told}. {reason}.")
 
 
-def _empty(decision, where, vms):
+def _empty(where, vms):
     """Move what ``vms`` hold; return what went wrong, or None when they hold nothing."""
-    if decision.actions:
-        _say(decision.reason)
-        line = _carry_out(decision, f"ha.evacuate {where}")
-        if line.get("result") == "failed":
-            return __utils__["story.tell"](line)
+    if problem := _perform(f"ha.evacuate {where}", "moves.evacuate", where):
+        return problem
     deadline = time.monotonic() + GIVEN_UP
     while True:
         view = _look()
@@ -211,11 +182,7 @@ def _let_go(where):
     Only now: while ``where`` was not absent, its mirrors were brought back as soon as they were
     given up, and a failover to it was still possible.
     """
-    decision = __utils__["moves.evacuate"](_look(), where)
-    if decision.rejected:
-        return _refused(decision.rejected)["told"]
-    line = _carry_out(decision, f"ha.evacuate {where}") if decision.actions else {}
-    return __utils__["story.tell"](line) if line.get("result") == "failed" else None
+    return _perform(f"ha.evacuate {where}", "moves.evacuate", where)
 
 
 def _farewell(where, vms):
@@ -231,9 +198,9 @@ def _farewell(where, vms):
 def _left(cluster, vms):
     """Return the refusals that concern what is no resource: web servers and the arbiter."""
     local = __salt__["failover.local"]
-    found = __utils__["leaving.obstacles"](
-        cluster, vms, local("pool.status")["servers"], local("arbiter.status", 1)
-    )
+    web = __utils__["leaving.of_role"](cluster, vms, "web")
+    pool = local("pool.status")["servers"] if web else {}
+    found = __utils__["leaving.obstacles"](cluster, vms, pool, local("arbiter.status", 1))
     return [_condition(name, **facts) for name, facts in found]
 
 
@@ -317,18 +284,42 @@ def _look():
     return __salt__["failover.look"]()
 
 
-def _carry_out(decision, what):
+def _perform(what, plan, *arguments, **named):
+    """
+    Carry a plan out; return what went wrong as text, or None.
+
+    A step that is refused changed nothing: the reaction to some event was at work on the same
+    resource, or the record changed since it was looked at. Then look and plan again.
+    """
+    line = {}
+    for _ in range(AGAIN):
+        view = _look()
+        decision = __utils__[plan](view, *arguments, **named)
+        if not decision.actions:
+            # What the decider leaves undone is no failure of the command that made it look.
+            refused = [] if plan == DECIDE else decision.rejected
+            return __utils__["story.refusals"](refused) or None
+        line = _carry_out(view, decision, what)
+        wrong = {step.get("result") for step in line.get("steps", ())} - {"ok", "not waited for"}
+        if line.get("result") != "failed":
+            return None
+        if wrong != {"refused"}:
+            break
+        time.sleep(LOOK)  # until the other one is through, AGAIN times
+    return __utils__["story.tell"](line)
+
+
+def _carry_out(view, decision, what):
     # Without "tag": what an operator moves is no failover by itself, and counts for no flapping.
-    line = __salt__["failover.carry_out"](decision, {"command": what})
+    evidence = __utils__["outlook.evidence"](view)
+    line = __salt__["failover.carry_out"](decision, {"command": what}, evidence)
     if not isinstance(line, dict):
         raise CommandExecutionError(f"{what}: no record of what was done came back")
+    # The engine notes it in the background, where the end of this process would cut it off.
+    __salt__["failover.local"]("decisions.note", line)
+    others = [name for name in _balancers(view["cluster"]) if name != view["me"]]
+    __salt__["overview.ask"](others, "decisions.note", JOB, line=line)
     return line
-
-
-def _ended(line, told):
-    if line.get("result") == "failed":
-        return _no(__utils__["story.tell"](line))
-    return _yes(told)
 
 
 def _refused(rejected):

@@ -68,6 +68,32 @@ def ask(names, function, timeout, **arguments):
         return {name: _answer(job) for name, job in asked.items()}
 
 
+def stories(count):
+    """
+    Return the last ``count`` decisions as text, from the logs of all balancers; use `ha.explain`.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run ha.explain 3
+    """
+    view = __salt__["failover.look"]()
+    lines = {line["id"]: line for line in __salt__["failover.local"]("decisions.read", 50 + count)}
+    others = [name for name in _names(view["cluster"], "balancer") if name != view["me"]]
+    answers = ask(others, "decisions.read", TIMEOUT, count=50 + count)
+    for answer, _ in answers.values():
+        for line in answer or ():
+            if "result" in line or line["id"] not in lines:
+                lines[line["id"]] = line
+    told = sorted(
+        (line for line in lines.values() if line.get("steps") or line.get("rejected")),
+        key=lambda line: line["at"],
+    )
+    text = "\n\n".join(__utils__["story.tell"](line) for line in told[-count:])
+    return text or "Nothing was decided yet, as far as the logs of the balancers go."
+
+
 @contextlib.contextmanager
 def _asking(calls, timeout):
     """Give a future for each of ``{key: (vm, function, arguments)}``; all run at the same time."""

@@ -173,11 +173,29 @@ def _absent(marks):
 
 
 def _verdict(facts):
-    problems = list(facts.get("problems") or ())
+    problems = [*(facts.get("problems") or ()), *_concerns(facts)]
     problems += [_rejected(each) for each in facts.get("rejected") or ()]
     if not problems:
         return ["Everything is where it belongs."]
     return ["Look at this:", *(f"  {line}" for each in problems for line in each.splitlines())]
+
+
+def _concerns(facts):
+    """Return what works now and would not after the next loss."""
+    found = [
+        f"{name}: not mirrored, nothing can take over from {seen['record']['holder']}"
+        for name, seen in facts["resources"].items()
+        if isinstance(seen["record"], dict) and not seen["record"]["mirrored"]
+    ]
+    pool, arbiter, marks = (facts.get(key) for key in ("pool", "arbiter", "marks"))
+    for name, server in (sorted(pool.items()) if isinstance(pool, dict) else ()):
+        if server.get("state") != "up":
+            found.append(f"{name}: serves no visitors")
+    for name, member in (arbiter.items() if isinstance(arbiter, dict) else ()):
+        if not member["answers"]:
+            found.append(f"{name}: its member of the arbiter is silent")
+    absent = marks.get("absent", {}) if isinstance(marks, dict) else {}
+    return found + [f"{name}: out on purpose, nothing moves to it" for name in sorted(absent)]
 
 
 def _part(title, paragraphs):

@@ -112,3 +112,20 @@ def test_ask_gives_each_vm_the_arguments_and_names_the_silent():
         "lb1": [{"drained": True}, None], "lb2": [None, "does not answer"],
     }  # fmt: skip
     assert found.ask([], "pool.drain", 1) == {}
+
+
+def test_the_last_story_is_the_last_decision_that_did_or_refused_something():
+    refused = {"sentence": "no quorum", "condition": "ARBITER_UNREACHABLE"}
+    here = [{"id": "a", "at": 1, "steps": [{"do": "fence", "vm": "db1"}], "result": "done"},
+            {"id": "c", "at": 3, "steps": [], "rejected": [], "result": "nothing"}]
+    there = [{"id": "a", "at": 1, "steps": [{"do": "fence", "vm": "db1"}]},
+             {"id": "b", "at": 2, "steps": [], "rejected": [refused], "result": "nothing"}]
+    found = overview({"lb2": (there, None)}, {"decisions.read": here})
+    assert "(decision b)" in found.stories(1)
+    both = found.stories(2)
+    assert both.index("(decision a)") < both.index("Done.") < both.index("(decision b)")
+
+
+def test_without_decisions_or_the_other_balancer_that_is_said():
+    found = overview({"lb2": SILENT}, {"decisions.read": []})
+    assert found.stories(1).startswith("Nothing was decided yet")

@@ -164,6 +164,23 @@ def test_what_is_wrong_is_said_with_the_command_that_helps():
     ]  # fmt: skip
 
 
+def test_what_the_next_loss_would_not_survive_is_said_though_all_works():
+    found = facts(
+        marks={"absent": {"server2": {"since": 1, "why": None}}},
+        pool={"web1": {"state": "up"}, "web2": {"state": "down", "why": "no answer"}},
+        arbiter={"lb1": {"answers": True, "leader": True}, "lb2": {"answers": False}},
+    )
+    found["resources"]["files"]["record"]["mirrored"] = False
+    found["arbiter"]["lb2"]["leader"] = None
+    assert story.status(found).splitlines()[-5:] == [
+        "Look at this:",
+        "  files: not mirrored, nothing can take over from file1",
+        "  web2: serves no visitors",
+        "  lb2: its member of the arbiter is silent",
+        "  server2: out on purpose, nothing moves to it",
+    ]
+
+
 def test_a_silent_link_names_who_does_not_hear_it():
     lost = {"internal": {"state": "lost", "age": 9}, "serial": {"state": "up", "age": 0.1}}
     told = story.status(facts(views={"lb1": {"file1": {"links": lost}},
