@@ -68,20 +68,16 @@ def director(lab, seconds, connections, rounds):
 
 @contextlib.contextmanager
 def only(lab, others):
-    """Let the director send nothing to the web VMs `others` while the body runs."""
-    rules = {m: m.succeed("ipvsadm", "-Sn").splitlines() for m in lab.masters()}
-    addresses = {machine.entry["addresses"]["internal"] for machine in others}
-    # A rule as it was, as an edit instead of an addition.
-    edits = [(machine, ["-e", *rule.split()[1:]]) for machine, found in rules.items()
-             for rule in found if rule.startswith("-a")
-             and rule.split()[rule.split().index("-r") + 1].rpartition(":")[0] in addresses]
+    """Let the balancers send nothing new to the web VMs `others` while the body runs."""
+    names = [machine.name for machine in others]
+    masters = ",".join(machine.name for machine in lab.masters())
     try:
-        for machine, words in edits:
-            machine.succeed("ipvsadm", *words[:words.index("-w") + 1], "0")
+        for name in names:
+            lab.salt("-L", masters, "pool.drain", name, "why=bench")
         yield
     finally:
-        for machine, words in edits:
-            machine.succeed("ipvsadm", *words)
+        for name in names:
+            lab.salt("-L", masters, "pool.undrain", name)
 
 
 def up_and_down(lab, progress_of, rounds):

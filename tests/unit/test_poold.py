@@ -290,7 +290,8 @@ def test_one_that_says_it_is_unfit_gets_nothing_new_but_both_would_go_on(balance
         balancer.webs["web1"].mode = "unfit"
         await balancer.until(lambda: balancer.kernel.weight(second) == 2, "both go on")
         assert balancer.kernel.weight(first) == 2
-        assert balancer.told()["servers"]["web2"]["why"].startswith("/health answered 'HTTP/1.1 503")
+        why = balancer.told()["servers"]["web2"]["why"]
+        assert why.startswith("/health answered 'HTTP/1.1 503")
 
     balancer.run(story)
 

@@ -31,7 +31,10 @@ cluster:
   traffic: {drbd: storage, replication: replication}
   files: {device: /dev/disk/by-id/nvme-data-1}
   database: {device: /dev/nvme1n1}
-  balancer: {scheduler: wrr, ports: [80, 443]}
+  balancer:
+    scheduler: wrr
+    ports: [80, 443]
+    check: {interval: 0.1, timeout: 0.1, rise: 5, fall: 3, path: /health/, expect: '"ok":true'}
   moodle:
     url: https://moodle.example.org
     title: Moodle der Universität
