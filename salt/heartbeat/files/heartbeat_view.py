@@ -231,6 +231,12 @@ def superseded(own, heard):
     ]
 
 
+def hearing(silent):
+    """Return whom a VM does not hear, and whether it hears nobody, as the view says it."""
+    told = {name: word for name, word in silent.items() if name != NOBODY}
+    return {"silent": told, "deaf": NOBODY in silent}
+
+
 def _changes(peer, *steps):
     return [Change(peer, *step) for step in steps if step[1] != step[2]]
 
@@ -246,8 +252,7 @@ def report(view, now):
             "losses": peer.losses,
             "claims": peer.claims,
             "health": peer.health,
-            "silent": {name: word for name, word in peer.silent.items() if name != NOBODY},
-            "deaf": NOBODY in peer.silent,
+            **hearing(peer.silent),
             "links": {
                 link: {
                     "state": track.state,

@@ -26,7 +26,7 @@ import heartbeat_system
 from heartbeat import Reason, Rejected
 from heartbeat_helper import Helper
 from heartbeat_system import ERROR, INFO, WARNING, clock
-from heartbeat_view import DEAD, LATE, View, report, superseded
+from heartbeat_view import DEAD, LATE, View, hearing, report, superseded
 
 CONFIGURATION = "/etc/cluster/heartbeat.json"
 BATCH = 256  # packets read from a link before anything else has its turn
@@ -255,7 +255,7 @@ class Daemon:
                 "count": self.view.stalls,
                 "last": stall and {"ago": now - stall[0], "seconds": stall[1]},
             },
-            "own": {"claims": self.own, "health": self.health, "silent": self.view.told[-1]},
+            "own": {"claims": self.own, "health": self.health, **hearing(self.view.told[-1])},
             "links": {
                 name: {"open": link.is_open(), "dropped": link.dropped, "problem": link.problem}
                 for name, link in self.links.items()
