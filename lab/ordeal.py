@@ -86,10 +86,19 @@ class Ordeal(Faults):
 
     def judge(self):
         """Return what is wrong with the data, the logs and the configuration."""
-        found = judge.same_tables(self.lab) + judge.same_disks(self.lab)
-        found += judge.marks_kept(self.lab, self.watch.ledger.writes)
-        found += judge.horrors(self.lab, self._since, self.allowed)
-        return found + (self.configuration() if self.apply else [])
+        checks = {
+            "tables": lambda: judge.same_tables(self.lab),
+            "disks": lambda: judge.same_disks(self.lab),
+            "marks": lambda: judge.marks_kept(self.lab, self.watch.ledger.writes),
+            "logs": lambda: judge.horrors(self.lab, self._since, self.allowed),
+        } | ({"configuration": self.configuration} if self.apply else {})
+        found = []
+        for name, check in checks.items():
+            try:
+                found += check()
+            except (LabError, StopIteration, ValueError, subprocess.SubprocessError) as error:
+                found.append(f"{name}: cannot be judged: {error!r:.500}")
+        return found
 
     def configuration(self):
         """Return what a state.apply changes or fails to do."""

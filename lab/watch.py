@@ -126,8 +126,8 @@ class Watch:
     def _follow(self, machine, options):
         line = shlex.join(["/opt/salt/bin/python3", "-c", self._text, json.dumps(options)])
         # A connection of its own: the shared one is closed when the VM loses its power.
-        argv = machine.ssh(line)
-        argv[argv.index("-oControlMaster=auto")] = "-oControlMaster=no"
+        argv = ["-oControlPath=none" if word.startswith("-oControlPath=") else word
+                for word in machine.ssh(line)]
         while not self._stop.is_set():
             if machine.running and not machine.paused:
                 with subprocess.Popen(argv, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL,

@@ -75,6 +75,17 @@ def test_both_servers_lose_power_at_once_and_come_back(trial, back):
     wait_until(lambda: (trial.status() or {}).get("rejected") or trial.served(1), "an answer", 120)
 
 
+@slow
+@pytest.mark.parametrize("part", [f"holder of {resource}" for resource in MOVING])
+@pytest.mark.parametrize("way", ["systemctl reboot -ff", "echo c >/proc/sysrq-trigger"])
+def test_a_vm_that_reboots_or_panics_is_replaced_and_rejoins_by_itself(trial, part, way):
+    vm = vm_of(trial, part)
+    trial.run_in(vm, f"({way}) >/dev/null 2>&1 &")
+    print(f"gap {trial.served(SOON):.2f} s")
+    trial.lab[vm].wait_for_boot()
+    assert trial.lab[vm].running
+
+
 # --- freezes -------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("resource", [
