@@ -3,22 +3,28 @@ The resource ``database``: one writable primary with the floating address, one r
 
 I1 is kept by the claim (an outdated or late command is refused), by booting read-only, and by
 semi-synchronous replication: a primary whose record says ``mirrored`` acknowledges nothing that
-its replica has not received. I2 follows. ``activate`` with ``mirrored=False`` serves alone; only
-the record in the arbiter permits that, and whoever calls has read or written it.
+its replica has not received. I2 follows. ``alone`` permits serving without the mirror: it is the
+revision of the record that the swap made which permitted it.
 
 Data comes first and the address last on the way up, the other way round on the way down. Whoever
 changes the role holds `claim.role`: one command is at work at a time. Every function may be
 repeated. ``epoch`` is the record's, ``deadline`` is in Unix seconds.
 """
 
+import contextlib
+import json
 import logging
+import os
 import time
 
+import salt.utils.files
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
 log = logging.getLogger(__name__)
 
 RESOURCE = "database"
+PERMISSION = "/run/cluster/database.alone.json"
+MIRROR = 15  # seconds for the last steps; a failover would have to wait for them
 BACK_OUT = 5  # seconds to become passive again after a failure, whatever the deadline was
 
 
@@ -77,43 +83,88 @@ def _in_step(server):
     return counted["enabled"] and counted["operational"] and counted["replicas"] > 0
 
 
-def activate(epoch, deadline, mirrored):
+def activate(epoch, deadline, alone=None):
     """
-    Make this VM the writable primary, then take the address; return ``status``.
+    Make this VM the writable primary, then take the address; return ``status`` and ``seconds``.
 
-    With ``mirrored`` True every commit waits for a replica, with False this VM serves alone: what
-    the record says, and nothing else, so there is no default. A replica applies all it received
-    first. An epoch older than the replicated data is refused. On failure the VM is passive again
-    and CommandExecutionError is raised.
+    alone: the revision of the swap that permits serving without the mirror. None: every commit
+    waits for a replica, from the first one on. A replica applies all it received first. On a VM
+    that serves already, this releases a frozen primary or switches synchronous mode on. An epoch
+    older than the replicated data is refused. If it fails, a VM that did not serve before is
+    passive again, and CommandExecutionError is raised.
 
     CLI Example:
 
     .. code-block:: bash
 
-        salt db2 database.activate 4 "$(($(date +%s) + 10))" mirrored=True
+        salt db2 database.activate 4 "$(($(date +%s) + 10))" alone=1042
     """
     with __salt__["claim.role"](RESOURCE, deadline):
-        __salt__["claim.take"](RESOURCE, epoch, deadline)
-        _activate(epoch, deadline, mirrored)
-        return status()
+        __salt__["claim.take"](RESOURCE, epoch, deadline, alone=alone)
+        served = __salt__["claim.held"](RESOURCE)
+        __salt__["claim.hold"](RESOURCE, epoch)
+        try:
+            seconds = _activate(epoch, deadline, alone)
+        except Exception:  # whatever it is, half an activation must not stay
+            if not served:
+                _back_out()
+            raise
+        return {**status(), "seconds": seconds}
 
 
-def _activate(epoch, deadline, mirrored):
+def _activate(epoch, deadline, alone):
+    """Return ``{step: seconds}``. The permission is noted before anything is acknowledged by it."""
+    steps = [
+        ("revive", lambda: __salt__["mysql_server.revive"](deadline)),
+        ("epoch", lambda: _refuse_older(epoch)),
+        ("promote", lambda: __salt__["mysql_replication.promote"](deadline)),
+        ("permission", lambda: _note_permission(epoch, alone)),
+        ("semi_sync", lambda: __salt__["mysql_replication.semi_sync"](alone is None)),
+        ("writable", lambda: __salt__["mysql_server.writable"](deadline)),
+        ("schema", __salt__["mysql_account.schema_present"]),  # at the founding
+        # A higher epoch may have come meanwhile.
+        ("claim", lambda: __salt__["claim.take"](RESOURCE, epoch, deadline, alone=alone)),
+        ("address", lambda: __salt__["address.present_all"](_floating())),
+    ]
+    seconds = {}
+    for name, step in steps:
+        started = time.monotonic()
+        step()
+        seconds[name] = round(time.monotonic() - started, 3)
+    return seconds
+
+
+def _refuse_older(epoch):
     mirrored_at = __salt__["mysql_replication.epoch"]()
     if mirrored_at > epoch:
         raise CommandExecutionError(
             f"epoch {epoch} is over: the data here was mirrored in epoch {mirrored_at}"
         )
+
+
+def _note_permission(epoch, alone):
+    """Remember, until the next boot, by which permission this VM serves alone; None for none."""
+    if alone is None:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(PERMISSION)
+        return
+    os.makedirs(os.path.dirname(PERMISSION), mode=0o755, exist_ok=True)
+    with salt.utils.files.fopen(f"{PERMISSION}.new", "w", encoding="utf-8") as file:
+        json.dump({"epoch": epoch, "alone": alone}, file)
+    os.replace(f"{PERMISSION}.new", PERMISSION)
+
+
+def _permission(epoch, deadline):
+    """Return the permission to serve alone that is in force still, or None."""
     try:
-        __salt__["mysql_replication.promote"](deadline)
-        __salt__["mysql_replication.semi_sync"](mirrored)
-        __salt__["mysql_server.writable"](True, deadline)
-        __salt__["mysql_account.schema_present"]()  # at the founding
-        __salt__["claim.take"](RESOURCE, epoch, deadline)  # a higher epoch may have come meanwhile
-        __salt__["address.present_all"](_floating())
-    except Exception:  # whatever it is, half an activation must not stay
-        _back_out()
-        raise
+        with salt.utils.files.fopen(PERMISSION, encoding="utf-8") as file:
+            note = json.load(file)
+        if note["epoch"] != epoch:
+            return None
+        __salt__["claim.take"](RESOURCE, epoch, deadline, alone=note["alone"])
+        return note["alone"]
+    except (OSError, ValueError, KeyError, CommandExecutionError):
+        return None  # commits wait then, until the decider permits going on
 
 
 def _back_out():
@@ -126,7 +177,11 @@ def _back_out():
 
 def deactivate(epoch, deadline):
     """
-    Give up the address, disconnect the clients, refuse all writes; return ``status``.
+    Give up the address, disconnect the clients, refuse all writes; return ``status`` and ``ended``.
+
+    Commits that wait for a replica are never acknowledged: where they stand in the way, or the
+    server is hung, its process is killed and started again, which makes it passive. ``ended`` says
+    how: "gently", "killed", or "dead" if there was none.
 
     CLI Example:
 
@@ -136,54 +191,98 @@ def deactivate(epoch, deadline):
     """
     with __salt__["claim.role"](RESOURCE, deadline):
         __salt__["claim.take"](RESOURCE, epoch, deadline)
-        _step_down(deadline)
-        return status()
+        return {"ended": _step_down(deadline), **status(), "active": False}
 
 
 def _step_down(deadline):
-    __salt__["address.absent_all"](_floating())
-    __salt__["mysql_server.writable"](False, deadline)
+    """End all service, the writes even where the address cannot be given up."""
+    try:
+        __salt__["address.absent_all"](_floating())
+    finally:
+        how = __salt__["mysql_server.passive"](deadline)
+    __salt__["claim.release"](RESOURCE)
+    _note_permission(0, None)
+    return how
 
 
-def follow(source_vm, deadline):
+def follow(source, epoch, deadline):
     """
-    Make this VM's server a replica of the one on ``source_vm`` and wait until it receives.
+    Make this VM's server a replica of the one on VM ``source`` and wait until it receives.
 
-    Raises CommandExecutionError on an active VM, after the deadline, and naming the transactions if
-    this server has some that the source has not.
+    An active VM is stepped down first if ``epoch`` is higher than the one it holds. A dead or hung
+    server is started again. Transactions that the source has not are saved before they are given
+    up; the answer, ``status`` with ``seeded`` and ``saved``, says where. Raises
+    CommandExecutionError if this VM holds the epoch, and after the deadline.
 
     CLI Example:
 
     .. code-block:: bash
 
-        salt db2 database.follow db1 "$(($(date +%s) + 60))"
+        salt db2 database.follow db1 4 "$(($(date +%s) + 60))"
     """
-    if source_vm not in _others():
-        raise SaltInvocationError(f"{source_vm!r} is no other database VM of the pillar")
+    if source not in _others():
+        raise SaltInvocationError(f"{source!r} is no other database VM of the pillar")
     with __salt__["claim.role"](RESOURCE, deadline):
-        __salt__["claim.in_time"](RESOURCE, deadline)
-        __salt__["mysql_replication.follow"](_address(source_vm), deadline)
-        return status()
+        __salt__["claim.take"](RESOURCE, epoch, deadline)
+        held = __salt__["claim.held"](RESOURCE)
+        if held >= epoch:
+            raise CommandExecutionError(f"this VM serves in epoch {held}; it does not follow")
+        if held:
+            _step_down(deadline)
+        __salt__["mysql_server.revive"](deadline)
+        done = __salt__["mysql_replication.follow"](_address(source), deadline)
+        if done["saved"]:
+            log.warning("database: errant transactions were saved: %s", done["saved"])
+        return {**status(), **done}
 
 
-def mirror(epoch, deadline):
+def restart(epoch, deadline):
+    """
+    Bring the database of this VM, which holds it, back: start a dead server, kill a hung one.
+
+    It serves again as before, alone only by a permission that is still in force. If that fails,
+    health says that a restart did not help, and CommandExecutionError is raised.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt db1 database.restart 4 "$(($(date +%s) + 30))"
+    """
+    with __salt__["claim.role"](RESOURCE, deadline):
+        __salt__["claim.take"](RESOURCE, epoch, deadline)
+        if __salt__["claim.held"](RESOURCE) != epoch:
+            raise CommandExecutionError(f"this VM does not serve in epoch {epoch}")
+        try:
+            done = __salt__["mysql_server.revive"](deadline)
+            seconds = _activate(epoch, deadline, _permission(epoch, deadline))
+        except Exception:
+            __utils__["health.write"]("database.restarted", True, lasting=True)
+            raise
+        __utils__["health.write"]("database.restarted", False)
+        return {"restarted": done, **status(), "seconds": seconds}
+
+
+def mirror(epoch, deadline, revision):
     """
     Restore synchronous mode on the primary and return the evidence that the mirror is complete.
 
     Waits until a replica has caught up, switches semi-synchronous mode on, and commits a row: its
     acknowledgement means that the replica has everything before it, too, and it must be applied
-    there. If that fails, the mode is off again if it was off before, and CommandExecutionError is
-    raised.
+    there. ``revision`` is the record's to which the swap will be bound; every permission up to it
+    to serve alone is void. If that fails, the mode is off again if it was off before, and
+    CommandExecutionError is raised.
 
     CLI Example:
 
     .. code-block:: bash
 
-        salt db1 database.mirror 4 "$(($(date +%s) + 60))"
+        salt db1 database.mirror 4 "$(($(date +%s) + 60))" 1042
     """
+    _caught_up(deadline)  # as long as it takes; no other command has to wait for that
     with __salt__["claim.role"](RESOURCE, deadline):
-        __salt__["claim.take"](RESOURCE, epoch, deadline)
-        return _mirror(epoch, deadline)
+        __salt__["claim.mirroring"](RESOURCE, epoch, deadline, revision)
+        return _mirror(epoch, min(deadline, time.time() + MIRROR))
 
 
 def _mirror(epoch, deadline):
@@ -200,6 +299,7 @@ def _mirror(epoch, deadline):
         if not server["semi_sync"]["enabled"]:
             __salt__["mysql_replication.semi_sync"](False)
         raise
+    _note_permission(epoch, None)
     return {"replica": replica, **evidence}
 
 

@@ -240,6 +240,7 @@ def replica_password(deadline=None):
         for _ in __utils__["sqlserver.attempts"](deadline, what):
             if __utils__["sqlserver.accepts"](host, REPLICATION, password, deadline):
                 break
+        __salt__["mysql_replication.forget"]()
         server.do(f"STOP REPLICA {server.dialect['receiver']}")
         try:
             server.all(server.dialect["password"], {"password": password}, secret=True)

@@ -18,7 +18,9 @@ import time
 from salt.exceptions import CommandExecutionError
 
 USER = "replication"
+SYSTEM_SCHEMAS = {"information_schema", "mysql", "performance_schema", "sys"}
 CA = "/etc/mysql/tls/ca.crt"
+PATIENCE = 12 * 3600  # seconds for a copy that was begun in time: it depends on the data's size
 CONNECTION_LOST = (2013, 2006)
 DUMP = (
     *("--all-databases", "--single-transaction", "--master-data=1", "--gtid", "--routines"),
@@ -38,8 +40,9 @@ def seed(source, deadline, discard=False):
 
     Only a server that is blank, or whose last copy was cut short, is seeded; ``discard=True`` gives
     up the data of another, for good, and is meant for one whose errant transactions have been
-    saved. The server stays read-only and follows nobody yet. Raises CommandExecutionError on a
-    writable server, when copying fails, and without doing anything after the deadline.
+    saved. The server stays read-only and follows nobody yet. The copy must have begun at the
+    ``deadline``; it may take longer. Raises CommandExecutionError on a writable server, if copying
+    fails, and without doing anything after the deadline.
 
     CLI Example:
 
@@ -48,6 +51,7 @@ def seed(source, deadline, discard=False):
         salt db2 mysql_clone.seed 192.168.10.18 "$(($(date +%s) + 600))"
     """
     __salt__["claim.in_time"]("database", deadline)
+    deadline = time.time() + PATIENCE
     now = __salt__["mysql_replication.status"]()
     if now["writable"] or not (now["blank"] or now["seeding"] or discard):
         raise CommandExecutionError("only a blank, read-only server is seeded without discard=True")
@@ -56,10 +60,10 @@ def seed(source, deadline, discard=False):
         wanted = donor.one(donor.dialect["executed"])["executed"]
     with __utils__["sqlserver.local"](deadline) as server:
         server.do("STOP REPLICA", "RESET REPLICA ALL")
+        __utils__["seeding.begin"](source)
         if now["engine"] == "mysql":
             _clone(server, source, password)
         else:
-            __utils__["seeding.begin"](source)
             _restore(server, source, password, deadline)
     for _ in __utils__["sqlserver.attempts"](deadline, f"what {source} holds has arrived"):
         with contextlib.suppress(CommandExecutionError):  # the server restarts
@@ -67,8 +71,7 @@ def seed(source, deadline, discard=False):
                 break
     if now["engine"] == "mysql":
         _tidy()
-    else:
-        __utils__["seeding.end"]()
+    __utils__["seeding.end"]()
 
 
 def _arrived(engine, source, wanted, deadline):
@@ -107,6 +110,7 @@ def _clone(server, source, password):
 
 def _restore(server, source, password, deadline):
     """Load a dump; ``state`` makes the copy know what every server wrote, not only the last."""
+    _empty(server)
     server.do("RESET MASTER", "SET GLOBAL gtid_slave_pos = ''")
     with __utils__["sqlserver.remote"](source, USER, password, deadline) as donor:
         state = donor.one("SELECT @@GLOBAL.gtid_binlog_state AS state")["state"]
@@ -119,6 +123,14 @@ def _restore(server, source, password, deadline):
     position = server.one("SELECT @@GLOBAL.gtid_slave_pos AS position")["position"]
     known = __utils__["gtid.mariadb_until"](state, position)
     server.all("SET GLOBAL gtid_binlog_state = %s", (known,))
+
+
+def _empty(server):
+    """Drop the schemas: a dump replaces only what it contains."""
+    server.do("SET SESSION sql_log_bin = 0")
+    for row in server.all("SHOW DATABASES"):
+        if row["Database"] not in SYSTEM_SCHEMAS:
+            server.do("DROP DATABASE `" + row["Database"].replace("`", "``") + "`")
 
 
 @contextlib.contextmanager

@@ -22,6 +22,8 @@ from salt.exceptions import CommandExecutionError
 USER = "replication"
 CA = "/etc/mysql/tls/ca.crt"
 FOLLOWER = "/etc/mysql/role.d/follower.cnf"
+RECEIVING = 10  # seconds to wait for the first contact; a command that came later waits as long
+FATAL_AT_SOURCE = (1236, 13114)  # while it reads its binary logs: those needed are gone
 OWN_SCHEMAS = {"information_schema", "mysql", "performance_schema", "sys", "cluster"}
 
 
@@ -51,7 +53,7 @@ def _until(deadline, what, look):
             return answer
 
 
-def status():
+def status(deadline=None):
     """
     Return what the local server is: engine, version, writable, executed, blank, replica, semi_sync.
 
@@ -65,7 +67,7 @@ def status():
 
         salt db1 mysql_replication.status
     """
-    with _local() as server:
+    with _local(deadline) as server:
         return _status(server)
 
 
@@ -240,8 +242,11 @@ def follow(source, deadline):
     Make this server a read-only replica of the one at address ``source``, and wait until it is.
 
     A blank server is seeded first if the source no longer has all it ever wrote in its binary logs,
-    and so is one whose seeding was cut short. Raises CommandExecutionError on a writable server, or
-    naming the errant transactions.
+    and so is one whose seeding was cut short, or which missed more than the source has kept. One
+    with transactions that the source has not is seeded after these were saved. Returns
+    ``{"seeded", "saved"}``: why a copy was made, or None, and what was saved where, or None. A copy
+    must have begun at the deadline, and may take longer. Raises CommandExecutionError on a
+    writable server.
 
     CLI Example:
 
@@ -249,23 +254,50 @@ def follow(source, deadline):
 
         salt db2 mysql_replication.follow 192.168.10.18 "$(($(date +%s) + 60))"
     """
+    why, errant_here = _why_seed(source, deadline)
+    saved = None
+    if errant_here:
+        saved = __salt__["mysql_errant.save"](source, errant_here, deadline)
+    if why:
+        __salt__["mysql_clone.seed"](source, deadline, discard=bool(errant_here))
+    until = time.time() + RECEIVING if why else min(deadline, time.time() + RECEIVING)
+    try:
+        _receive(source, until)
+    except Purged as error:
+        why = str(error)
+        __salt__["mysql_clone.seed"](source, deadline, discard=True)
+        _receive(source, time.time() + RECEIVING)
+    return {"seeded": why, "saved": saved}
+
+
+def _why_seed(source, deadline):
+    """Return why a copy of the source is needed, or None, and the errant transactions, or ''."""
     with _local(deadline) as server:
         now = _status(server)
         if now["writable"]:
             raise CommandExecutionError("this server is writable; it must be passive to follow")
+        if now["seeding"]:  # an incomplete copy is replaced, whatever it claims to have
+            return now["seeding"], ""
         with _remote(source, deadline) as other:
-            # An incomplete copy is replaced, whatever transactions it claims to have.
-            found = not now["seeding"] and _ahead(server, other)
-            incomplete = now["seeding"] or (now["blank"] and not _complete(other))
-        if found:
-            raise CommandExecutionError(
-                f"errant transactions that {source} does not have: {found}; save and re-seed"
-            )
-    if incomplete:
-        __salt__["mysql_clone.seed"](source, deadline)
+            if found := _ahead(server, other):
+                return f"transactions that {source} does not have: {found}", found
+            if now["blank"] and not _complete(other):
+                return f"blank, and {source} has not kept its first binary logs", ""
+    return None, ""
+
+
+def _receive(source, deadline):
+    """Follow, wait until this server receives, and prove that it has all that was acknowledged."""
+    __salt__["mysql_proof.forget"]()
     with _local(deadline) as server:
         _configure(server, source)
         _until(deadline, f"receiving from {source}", lambda: _receiving(server))
+    with contextlib.suppress(CommandExecutionError):  # not yet: whoever looks again will find it
+        __salt__["mysql_proof.prove"](deadline)
+
+
+class Purged(CommandExecutionError):
+    """The source no longer has the binary logs that come next."""
 
 
 def _complete(other):
@@ -297,6 +329,8 @@ def _configure(server, source):
 def _receiving(server):
     replica = _status(server)["replica"]
     error = replica["apply_error"] or (replica["receiving"] is False and replica["receive_error"])
+    if error and replica["receive_code"] in FATAL_AT_SOURCE:
+        raise Purged(f"cannot follow {replica['source']}: {error}")
     if error:
         raise CommandExecutionError(f"cannot follow {replica['source']}: {error}")
     return replica["receiving"] and replica["applying"]
@@ -317,8 +351,8 @@ def promote(deadline):
 
     The server stays read-only. Nothing happens on a server that follows nobody. Raises
     CommandExecutionError if not all can be applied before the deadline, on an incomplete copy, and
-    if this server was restarted and has not reached its source since: what it had acknowledged
-    before may be lost.
+    if this server has not proved since its start that it has all its source had: what it had
+    acknowledged before may be lost.
 
     CLI Example:
 
@@ -331,9 +365,9 @@ def promote(deadline):
         if now["seeding"]:
             raise CommandExecutionError(now["seeding"])
         if replica := now["replica"]:
-            if not replica["heard"]:
+            if not __salt__["mysql_proof.present"]():
                 raise CommandExecutionError(
-                    f"restarted, and not in touch with {replica['source']} since: acknowledged "
+                    f"has not caught up with {replica['source']} since its start: acknowledged "
                     "transactions may be missing here"
                 )
             # A second with MariaDB if the source is dead: rpl_semi_sync_slave_kill_conn_timeout.

@@ -121,6 +121,21 @@ def mariadb_until(state, position):
     return ",".join(capped)
 
 
+def mariadb_range(errant, theirs):
+    """
+    Return the options of mariadb-binlog for what ``errant`` names and a server at ``theirs`` lacks.
+    """
+    known = mariadb_positions(theirs)
+    origins = list(mariadb_positions(errant))
+    options = ["--do-server-ids=" + ",".join(sorted({one.split("-")[1] for one in origins}))]
+    domains = [one.split("-")[0] for one in origins]
+    starts = [f"{one}-{known[one]}" for one in origins if one in known]
+    # A start needs one position per domain; without, more is read, and nothing is missed.
+    if len(starts) == len(origins) == len(set(domains)):
+        options.append("--start-position=" + ",".join(starts))
+    return options
+
+
 def _domains(text):
     domains = {}
     for origin, sequence in mariadb_positions(text).items():
@@ -132,3 +147,13 @@ def _domains(text):
 def mysql_behind(applied, received):
     """Return what of the set ``received`` is not in ``applied``, '' if all of it is."""
     return mysql_subtract(received, applied)
+
+
+def mysql_missing(wanted, executed, received):
+    """Return what of the set ``wanted`` is neither executed nor received, '' if nothing."""
+    return mysql_subtract(wanted, f"{executed},{received}")
+
+
+def mariadb_missing(wanted, executed, received):
+    """Return the GTIDs of ``wanted`` whose domain is neither executed nor received so far."""
+    return mariadb_behind(f"{executed},{received}", wanted)

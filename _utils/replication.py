@@ -10,8 +10,6 @@ def replica(names, row, status):
     """
     Return one row of SHOW REPLICA STATUS in shared words, or None for no row.
 
-    ``heard`` tells whether this server reached its source since it started: both engines forget the
-    source's server id at a restart and learn it again by connecting.
     """
     if not row:
         return None
@@ -23,13 +21,13 @@ def replica(names, row, status):
         "user": row[f"{prefix}_User"],
         "receiving": {"Yes": True, "No": False}.get(row["Replica_IO_Running"]),  # None: connecting
         "applying": row["Replica_SQL_Running"] == "Yes",
-        "heard": row[f"{prefix}_Server_Id"] != 0,
         "received": row[names["received"]] or "",
         "lag": row[f"Seconds_Behind_{prefix}"],
         "semi_sync": status.get(names["replica_status"]) == "ON",
         "tls": row[f"{prefix}_SSL_Allowed"] == "Yes"
         and row[f"{prefix}_SSL_Verify_Server_Cert"] == "Yes",
         "receive_error": row["Last_IO_Error"] or None,
+        "receive_code": int(row["Last_IO_Errno"]),
         "apply_error": row["Last_SQL_Error"] or None,
     }
 
@@ -47,3 +45,83 @@ def semi_sync(names, variables, status):
         "wait_point": variables[f"{name.lower()}_wait_point"],
         "timeout": int(variables[f"{name.lower()}_timeout"]) // 1000,  # seconds
     }
+
+
+HUNG = 5  # seconds without an answer; too short restarts a server that is merely busy
+CONNECTING = 10  # seconds without contact to the source before following counts as failed
+LAGGING = 30  # seconds between a commit and its execution here
+
+
+def health(seen, memory, now, deadtime):
+    """
+    Return ``(words, facts, memory)`` of what was just seen of the local server, at ``now`` seconds.
+
+    seen: ``server`` (see mysql_replication.status; None without an answer), ``dead`` (no process
+    listens), ``stopped`` (by a signal), ``asking`` (seconds since the question was put), ``held``
+    (epoch served, or 0), ``busy`` (a command is at work), ``proved`` (see mysql_proof). The words
+    are those of the heartbeat, each True, False or None for unknown. memory: what was returned last
+    time, {} at first.
+    """
+    server = seen["server"]
+    failed = server is None and (seen["dead"] or seen["stopped"] or seen["asking"] > HUNG)
+    if server is None and not failed:
+        silent = {"service": None, "frozen": None, "following": None, "fit": memory.get("fit")}
+        return silent, {"answers": None}, memory
+    if seen["held"]:
+        words, after = _serving(server, seen, memory, now, deadtime)
+    else:
+        words, after = _standing_by(server, seen, memory, now)
+    return words, _facts(server, seen), {**after, "fit": words["fit"]}
+
+
+def _serving(server, seen, memory, now, deadtime):
+    words = {"service": False, "frozen": None, "following": None, "fit": None}
+    if not server:
+        return words, {}
+    words["service"] = server["writable"] or (None if seen["busy"] else False)
+    semi_sync = server["semi_sync"]
+    stuck = semi_sync["enabled"] and not semi_sync["replicas"]
+    if semi_sync["waiting"] and semi_sync["acknowledged"] == memory.get("acknowledged"):
+        stuck = semi_sync["enabled"]
+    since = memory.get("stuck", now) if stuck else None
+    words["frozen"] = bool(stuck) and now - since > deadtime
+    after = {"acknowledged": semi_sync["acknowledged"]}
+    return words, after if since is None else {**after, "stuck": since}
+
+
+def _standing_by(server, seen, memory, now):
+    words = {"service": None, "frozen": None, "following": False, "fit": False}
+    replica = server and server["replica"]
+    if not replica:
+        return {**words, "following": bool(seen["busy"])}, {}  # it may be seeded just now
+    working = replica["applying"] and not replica["apply_error"]
+    receiving = replica["receiving"]
+    since = None if receiving else memory.get("connecting", now)
+    words["following"] = _follows(receiving, working, seen["busy"], since, now)
+    # While nothing is received, what was proved before is all there is, and it is enough.
+    caught_up = seen["proved"] and (not receiving or seen["current"])
+    words["fit"] = bool(working and caught_up and not server["seeding"])
+    after = {"receiving": receiving, "current": seen["current"]}
+    return words, after if since is None else {**after, "connecting": since}
+
+
+def _follows(receiving, working, busy, since, now):
+    if busy:
+        return True
+    if not working or receiving is False:
+        return False
+    if receiving is None:
+        return None if now - since < CONNECTING else False
+    return True
+
+
+def _facts(server, seen):
+    """Return what else is worth an event, True being good."""
+    facts = {"answers": server is not None}
+    replica = server and server["replica"]
+    if seen["held"] and server:
+        facts["semi_sync"] = server["semi_sync"]["enabled"]
+    if replica:
+        facts["sound"] = not (replica["apply_error"] or replica["receiving"] is False)
+        facts["prompt"] = replica["lag"] is not None and int(replica["lag"]) <= LAGGING
+    return facts

@@ -7,6 +7,8 @@ error names the statement and never its arguments.
 """
 
 import contextlib
+import socket
+import struct
 import time
 
 from salt.exceptions import CommandExecutionError, SaltInvocationError
@@ -20,6 +22,7 @@ SOCKET = "/run/mysqld/mysqld.sock"
 PORT = 3306
 CA = "/etc/mysql/tls/ca.crt"
 PATIENCE = 10  # seconds for a statement where the caller gave no deadline
+SHORTEST = 0.05  # seconds for a statement after the deadline: an answer that is there is read
 INTERVAL = 0.05  # seconds between two looks at something awaited
 ACCESS_DENIED = 1045
 
@@ -29,10 +32,6 @@ MYSQL = {
     "passive": ["SET GLOBAL super_read_only = ON"],
     "writable": ["SET GLOBAL super_read_only = OFF", "SET GLOBAL read_only = OFF"],
     "administrator": ["SET GLOBAL super_read_only = OFF"],  # leaves read_only on
-    # A commit that waits for its acknowledgement holds up read-only mode and ignores KILL. It is
-    # let go while nobody is connected who could take its end for an acknowledgement.
-    "release": ["SET GLOBAL offline_mode = ON", "SET GLOBAL rpl_semi_sync_source_enabled = OFF"],
-    "released": ["SET GLOBAL offline_mode = OFF", "SET GLOBAL rpl_semi_sync_source_enabled = ON"],
     "source": "rpl_semi_sync_source_enabled",
     "executed": "SELECT @@GLOBAL.gtid_executed AS executed, @@GLOBAL.gtid_purged AS purged",
     "semi_sync": "Rpl_semi_sync_source",
@@ -60,8 +59,6 @@ MARIADB = {
     "passive": ["SET GLOBAL read_only = ON"],
     "writable": ["SET GLOBAL read_only = OFF"],
     "administrator": [],
-    "release": [],  # KILL ends that wait
-    "released": [],
     "source": "rpl_semi_sync_master_enabled",
     "executed": (
         "SELECT CONCAT_WS(',', NULLIF(@@GLOBAL.gtid_binlog_state, ''),"
@@ -101,7 +98,8 @@ class Server:
     """A connection that commits by itself and gives up at ``deadline`` (Unix seconds)."""
 
     def __init__(self, deadline=None, **where):
-        left = PATIENCE if deadline is None else max(1, deadline - time.time())
+        self.deadline = deadline
+        left = self._left()
         where = where or {"unix_socket": SOCKET, "user": "root"}
         self.name = where.get("host", "the local server")
         try:
@@ -110,7 +108,7 @@ class Server:
                 charset="utf8mb4",
                 autocommit=True,
                 cursorclass=pymysql.cursors.DictCursor,
-                connect_timeout=max(1, min(PATIENCE, int(left))),
+                connect_timeout=min(PATIENCE, left),
                 read_timeout=left,
                 init_command="SET SESSION lock_wait_timeout = 1",
             )
@@ -119,8 +117,13 @@ class Server:
         self.version = self.connection.get_server_info()
         self.dialect = dialect(self.version)
 
+    def _left(self):
+        return PATIENCE if self.deadline is None else max(SHORTEST, self.deadline - time.time())
+
     def all(self, statement, arguments=None, secret=False):
         """Return the rows; ``secret``: the server's message may quote a password, leave it out."""
+        # PyMySQL has no public way to change it, and the time left shrinks with every statement.
+        self.connection._read_timeout = self._left()
         try:
             with self.connection.cursor() as cursor:
                 cursor.execute(statement, arguments)
@@ -151,6 +154,36 @@ class Server:
     def __exit__(self, *error):
         with contextlib.suppress(pymysql.Error, OSError):
             self.connection.close()
+
+
+def process(timeout=0.05):
+    """
+    Return ``{"pid", "started", "state"}`` of the server listening at the socket, None if none does.
+
+    The kernel knows it, so this answers for a hung server, too. ``state`` is ps's letter, T for
+    one that was stopped; ``started`` tells a server from a later one with the same pid.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(timeout)
+        try:
+            connection.connect(SOCKET)
+            size = struct.calcsize("3i")
+            peer = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
+        except OSError:
+            return None
+    return alive(struct.unpack("3i", peer)[0])
+
+
+def alive(pid):
+    """Return ``{"pid", "started", "state"}`` of a process, None if it has ended."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
+            fields = file.read().rpartition(")")[2].split()
+    except OSError:
+        return None
+    if fields[0] == "Z":
+        return None
+    return {"pid": pid, "started": int(fields[19]), "state": fields[0]}
 
 
 def local(deadline=None):

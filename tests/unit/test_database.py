@@ -6,7 +6,7 @@ import time
 import pytest
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
-from tests.loading import load
+from tests.loading import Utils, load
 from tests.unit.replayed_server import ReplayedServer, utils_with
 
 CLUSTER = {
@@ -35,18 +35,26 @@ class Cluster:
         self.calls, self.failing, self.held = [], {}, held
         self.server, self.epoch = status, 0
         self.in_role = False
+        self.holding = 0
+        self.told_health = {}
+        self.permission = None
 
     def functions(self):
         names = (
             *("claim.take", "mysql_replication.promote", "mysql_replication.semi_sync"),
+            *("claim.mirroring", "claim.hold", "claim.release"),
             *("mysql_server.writable", "mysql_account.schema_present"),
-            *("address.present_all", "address.absent_all", "mysql_replication.follow"),
-            *("mysql_replication.has_all", "mysql_replication.acknowledging"),
+            *("address.present_all", "address.absent_all", "mysql_replication.acknowledging"),
         )
         salt = {name: self._noting(name) for name in names}
         salt["claim.seen"] = lambda resource: 3
         salt["claim.role"] = self._role
-        salt["claim.in_time"] = load("_modules/claim.py").in_time
+        salt["claim.held"] = lambda resource: self.holding
+        salt["mysql_server.passive"] = self._noting("mysql_server.passive", "gently")
+        salt["mysql_server.revive"] = self._noting("mysql_server.revive", "nothing")
+        followed = {"seeded": None, "saved": None}
+        salt["mysql_replication.follow"] = self._noting("mysql_replication.follow", followed)
+        salt["mysql_replication.has_all"] = self._noting("mysql_replication.has_all", roleless=True)
         salt["address.list"] = lambda: [FLOATING] if self.held else []
         salt["mysql_replication.epoch"] = lambda: self.epoch
         salt["mysql_replication.status"] = self._status
@@ -64,13 +72,15 @@ class Cluster:
         finally:
             self.in_role = False
 
-    def _noting(self, name):
+    def _noting(self, name, answer=None, roleless=False):
         def call(*arguments, **keywords):
-            assert self.in_role, f"{name} without holding the role"
+            assert self.in_role or roleless, f"{name} without holding the role"
             shown = [one for one in arguments if isinstance(one, bool)]
+            shown += [f"{key}={value}" for key, value in keywords.items() if value is not None]
             self.calls.append(" ".join([name, *map(str, shown)]))
             if name in self.failing:
                 raise self.failing[name]
+            return answer
 
         return call
 
@@ -84,50 +94,74 @@ class Cluster:
         return {"acknowledged": 1}
 
     def module(self):
-        return load(
+        loaded = load(
             "_modules/database.py",
             salt=self.functions(),
             pillar={"cluster": CLUSTER},
             grains={"id": "db1"},
+            utils=self.utils(),
         )
+        loaded.PERMISSION = str(self.permission)
+        return loaded
+
+    def utils(self):
+        utils = Utils()
+        utils["health.write"] = lambda name, ok, lasting=False: self.told_health.update({name: ok})
+        return utils
 
 
-def test_activation_takes_the_address_last():
+@pytest.fixture(autouse=True)
+def permission(tmp_path, monkeypatch):
+    """Keep the note of the permission away from /run."""
+    path = tmp_path / "cluster/database.alone.json"
+    original = Cluster.__init__
+
+    def settled(cluster, *arguments, **keywords):
+        original(cluster, *arguments, **keywords)
+        cluster.permission = path
+
+    monkeypatch.setattr(Cluster, "__init__", settled)
+    return path
+
+
+PASSIVE = ["address.absent_all", "mysql_server.passive", "claim.release"]
+
+
+def test_activation_says_so_before_it_serves_and_takes_the_address_last():
     cluster = Cluster(server_status())
-    assert cluster.module().activate(3, DEADLINE, mirrored=False)["active"] is True
+    answer = cluster.module().activate(3, DEADLINE, alone=7)
+    assert answer["active"] is True and answer["seconds"]["promote"] >= 0
     assert cluster.calls == [
-        "claim.take",
+        "claim.take alone=7",
+        "claim.hold",
+        "mysql_server.revive",
         "mysql_replication.promote",
         "mysql_replication.semi_sync False",
-        "mysql_server.writable True",
+        "mysql_server.writable",
         "mysql_account.schema_present",
-        "claim.take",
+        "claim.take alone=7",
         "address.present_all",
     ]
 
 
-def test_mirrored_activation_switches_semi_sync_on_before_the_first_write():
+def test_activation_without_permission_waits_for_a_replica_from_the_first_write_on():
     cluster = Cluster(server_status())
-    cluster.module().activate(3, DEADLINE, mirrored=True)
+    cluster.module().activate(3, DEADLINE)
     on = cluster.calls.index("mysql_replication.semi_sync True")
-    assert on < cluster.calls.index("mysql_server.writable True")
-
-
-def test_activation_has_to_be_told_whether_the_record_says_mirrored():
-    """Left out, it once meant to serve alone, which only the record permits."""
-    cluster = Cluster(server_status())
-    with pytest.raises(TypeError, match="mirrored"):
-        cluster.module().activate(3, DEADLINE)
-    assert cluster.calls == []
+    assert on < cluster.calls.index("mysql_server.writable")
 
 
 def test_refused_claim_changes_nothing():
     cluster = Cluster(server_status())
     cluster.failing["claim.take"] = CommandExecutionError("epoch 2 is over")
     module = cluster.module()
-    for act, extra in ((module.activate, {"mirrored": True}), (module.deactivate, {})):
+    commands = (
+        module.activate, module.deactivate, module.restart,
+        lambda epoch, deadline: module.follow("db2", epoch, deadline),
+    )  # fmt: skip
+    for act in commands:
         with pytest.raises(CommandExecutionError, match="over"):
-            act(2, DEADLINE, **extra)
+            act(2, DEADLINE)
     assert set(cluster.calls) == {"claim.take"}
 
 
@@ -136,27 +170,94 @@ def test_replica_refuses_an_epoch_older_than_its_data():
     cluster = Cluster(server_status())
     cluster.epoch = 4
     with pytest.raises(CommandExecutionError, match="mirrored in epoch 4"):
-        cluster.module().activate(3, DEADLINE, mirrored=False)
-    assert cluster.calls == ["claim.take"]
+        cluster.module().activate(3, DEADLINE, alone=7)
+    assert "mysql_server.writable" not in cluster.calls
+    assert cluster.calls[-3:] == PASSIVE
 
 
 @pytest.mark.parametrize("step", ["mysql_replication.promote", "address.present_all"])
-def test_failed_activation_leaves_the_vm_passive(step):
+@pytest.mark.parametrize("error", [
+    CommandExecutionError("no"),
+    SaltInvocationError("no"),  # as from an interface that is no Ethernet
+])
+def test_failed_activation_leaves_the_vm_passive(step, error):
     cluster = Cluster(server_status())
-    cluster.failing[step] = CommandExecutionError("no")
-    with pytest.raises(CommandExecutionError, match="no"):
-        cluster.module().activate(3, DEADLINE, mirrored=False)
-    assert cluster.calls[-2:] == ["address.absent_all", "mysql_server.writable False"]
+    cluster.failing[step] = error
+    with pytest.raises(type(error), match="no"):
+        cluster.module().activate(3, DEADLINE)
+    assert cluster.calls[-3:] == PASSIVE
 
 
-def test_stepping_down_gives_up_the_address_first():
+def test_primary_that_cannot_be_released_goes_on_waiting():
+    """It served before: ending that would help nobody."""
     cluster = Cluster(server_status())
-    cluster.module().deactivate(3, DEADLINE)
-    assert cluster.calls == [
-        "claim.take",
-        "address.absent_all",
-        "mysql_server.writable False",
-    ]
+    cluster.holding = 3
+    cluster.failing["mysql_replication.semi_sync"] = CommandExecutionError("no answer")
+    with pytest.raises(CommandExecutionError, match="no answer"):
+        cluster.module().activate(3, DEADLINE, alone=7)
+    assert "mysql_server.passive" not in cluster.calls
+
+
+def test_stepping_down_gives_up_the_address_first_and_what_it_said_last():
+    cluster = Cluster(server_status())
+    assert cluster.module().deactivate(3, DEADLINE)["ended"] == "gently"
+    assert cluster.calls == ["claim.take", *PASSIVE]
+
+
+def test_writes_end_even_where_the_address_cannot_be_given_up():
+    cluster = Cluster(server_status())
+    cluster.failing["address.absent_all"] = CommandExecutionError("RTNETLINK")
+    with pytest.raises(CommandExecutionError, match="RTNETLINK"):
+        cluster.module().deactivate(3, DEADLINE)
+    assert cluster.calls[-1] == "mysql_server.passive"  # and it goes on saying that it holds
+
+
+def test_restarted_primary_serves_alone_only_by_a_permission_in_force(permission):
+    cluster = Cluster(server_status())
+    cluster.module().activate(3, DEADLINE, alone=7)
+    cluster.holding = 3
+    cluster.calls.clear()
+    answer = cluster.module().restart(3, DEADLINE)
+    assert answer["restarted"] == "nothing" and "mysql_replication.semi_sync False" in cluster.calls
+    assert cluster.told_health == {"database.restarted": False}
+    for epoch in (3, 4):  # mirrored meanwhile, or in charge a second time
+        if epoch == 3:
+            cluster.module()._note_permission(3, None)
+        else:
+            cluster.module()._note_permission(3, 7)
+        cluster.holding = epoch
+        cluster.calls.clear()
+        cluster.module().restart(epoch, DEADLINE)
+        assert "mysql_replication.semi_sync True" in cluster.calls
+
+
+def test_permission_that_a_mirror_has_voided_is_not_used_by_a_restart():
+    cluster = Cluster(server_status())
+    module = cluster.module()
+    module._note_permission(3, 7)
+
+    def take(resource, epoch, deadline, alone=None):
+        if alone:
+            raise CommandExecutionError("the permission 7 to go on alone is over")
+
+    module.__salt__["claim.take"] = take
+    cluster.holding = 3
+    module.restart(3, DEADLINE)
+    assert "mysql_replication.semi_sync True" in cluster.calls
+
+
+def test_restart_that_did_not_help_is_told():
+    cluster = Cluster(server_status())
+    cluster.holding = 3
+    cluster.failing["mysql_server.revive"] = CommandExecutionError("no answer")
+    with pytest.raises(CommandExecutionError):
+        cluster.module().restart(3, DEADLINE)
+    assert cluster.told_health == {"database.restarted": True}
+
+
+def test_server_of_a_standby_is_not_restarted_into_service():
+    with pytest.raises(CommandExecutionError, match="does not serve in epoch 3"):
+        Cluster(server_status()).module().restart(3, DEADLINE)
 
 
 def test_server_that_does_not_answer_is_neither_active_nor_passive():
@@ -186,9 +287,10 @@ def test_writable_server_without_the_address_is_not_active():
 
 def test_mirror_is_restored_only_after_a_replica_caught_up():
     cluster = Cluster(server_status())
-    assert cluster.module().mirror(3, DEADLINE) == {"replica": "db2", "acknowledged": 1}
+    assert cluster.module().mirror(3, DEADLINE, 9) == {"replica": "db2", "acknowledged": 1}
     assert cluster.calls == [
-        "claim.take",
+        "mysql_replication.has_all",
+        "claim.mirroring",
         "mysql_replication.has_all",
         "mysql_replication.acknowledging",
         "mysql_replication.semi_sync True",
@@ -204,49 +306,52 @@ def test_failed_mirror_never_switches_off_what_was_on(before, calls):
     cluster.server["semi_sync"]["enabled"] = before
     cluster.failing["mysql_replication.verify_semi_sync"] = CommandExecutionError("nobody")
     with pytest.raises(CommandExecutionError, match="nobody"):
-        cluster.module().mirror(3, DEADLINE)
+        cluster.module().mirror(3, DEADLINE, 9)
     assert cluster.calls.count("mysql_replication.semi_sync False") == calls
 
 
 def test_replica_mirrors_nothing():
     with pytest.raises(CommandExecutionError, match="not the primary"):
-        Cluster(server_status("mysql", "replica")).module().mirror(3, DEADLINE)
+        Cluster(server_status("mysql", "replica")).module().mirror(3, DEADLINE, 9)
 
 
 @pytest.mark.parametrize("source", ["db1", "web1"])
 def test_only_another_database_vm_is_followed(source):
     with pytest.raises(SaltInvocationError, match=source):
-        Cluster(server_status()).module().follow(source, DEADLINE)
+        Cluster(server_status()).module().follow(source, 3, DEADLINE)
 
 
 @pytest.mark.parametrize("command", [
-    lambda database: database.activate(3, DEADLINE, mirrored=True),
+    lambda database: database.activate(3, DEADLINE),
     lambda database: database.deactivate(3, DEADLINE),
-    lambda database: database.mirror(3, DEADLINE),
-    lambda database: database.follow("db2", DEADLINE),
+    lambda database: database.mirror(3, DEADLINE, 9),
+    lambda database: database.follow("db2", 3, DEADLINE),
+    lambda database: database.restart(3, DEADLINE),
 ])
 def test_nothing_is_done_while_another_command_is_at_work(command):
     cluster = Cluster(server_status())
     cluster.failing["claim.role"] = CommandExecutionError("still at work")
     with pytest.raises(CommandExecutionError, match="still at work"):
         command(cluster.module())
-    assert cluster.calls == []
+    assert set(cluster.calls) <= {"mysql_replication.has_all"}  # which only asks
 
 
-def test_late_command_to_follow_is_refused():
-    """Delivered to a paused VM minutes late, it made a follower of whatever had come since."""
-    cluster = Cluster(server_status("mysql", "replica"))
-    with pytest.raises(CommandExecutionError, match="database: refused.*deadline was over"):
-        cluster.module().follow("db2", time.time() - 1)
-    assert cluster.calls == []
-    cluster.module().follow("db2", DEADLINE)
-    assert cluster.calls == ["mysql_replication.follow"]
-
-
-def test_activation_that_fails_in_any_way_leaves_the_vm_passive():
-    """An interface that is no Ethernet raises another error: the server stayed writable."""
+def test_active_vm_steps_down_before_it_follows_somebody_of_a_higher_epoch():
     cluster = Cluster(server_status())
-    cluster.failing["address.present_all"] = SaltInvocationError("eth9 is no Ethernet interface")
-    with pytest.raises(SaltInvocationError):
-        cluster.module().activate(3, DEADLINE, mirrored=False)
-    assert cluster.calls[-2:] == ["address.absent_all", "mysql_server.writable False"]
+    cluster.holding = 3
+    answer = cluster.module().follow("db2", 4, DEADLINE)
+    assert cluster.calls == [
+        "claim.take",
+        *PASSIVE,
+        "mysql_server.revive",
+        "mysql_replication.follow",
+    ]
+    assert answer["saved"] is None
+
+
+def test_vm_that_serves_in_this_epoch_follows_nobody():
+    cluster = Cluster(server_status())
+    cluster.holding = 4
+    with pytest.raises(CommandExecutionError, match="serves in epoch 4"):
+        cluster.module().follow("db2", 4, DEADLINE)
+    assert cluster.calls == ["claim.take"]

@@ -13,10 +13,14 @@ PILLAR = {"secrets": {"database": {"replication": "pass'word"}}}
 NO_ROW = {"SHOW REPLICA STATUS": []}
 
 
-def module(server, other=None, **salt):
+def module(server, other=None, proved=True, **salt):
+    functions = {key.replace("__", "."): value for key, value in salt.items()}
+    functions["mysql_proof.present"] = lambda: proved
+    functions["mysql_proof.forget"] = lambda: server.told.append("forget")
+    functions["mysql_proof.prove"] = lambda deadline: server.told.append("prove")
     loaded = load(
         "_modules/mysql_replication.py",
-        salt={key.replace("__", "."): value for key, value in salt.items()},
+        salt=functions,
         pillar=PILLAR,
         utils=utils_with(server, other),
     )
@@ -60,24 +64,28 @@ def test_replica_reports_its_source_in_the_same_words(engine):
     assert found["writable"] is False
     assert found["semi_sync"]["enabled"] is False  # its applier would wait for ever
     assert replica["source"] in ("192.168.10.18", "192.168.10.28")
-    assert replica["receiving"] is True and replica["applying"] and replica["heard"]
+    assert replica["receiving"] is True and replica["applying"]
     assert replica["semi_sync"] and replica["tls"]
     assert replica["behind"] == ""
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_restarted_replica_of_a_dead_source_says_it_heard_nothing(engine):
+def test_restarted_replica_of_a_dead_source_is_neither_receiving_nor_not(engine):
     replica = module(ReplayedServer(engine, "replica-restarted-alone")).status()["replica"]
-    assert replica["receiving"] is None  # connecting is neither yes nor no
-    assert replica["heard"] is False
-    assert replica["receive_error"]
+    assert replica["receiving"] is None
+    assert replica["receive_error"] and replica["receive_code"] == 2003
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_promotion_is_refused_when_acknowledged_transactions_may_be_missing(engine):
-    server = ReplayedServer(engine, "replica-restarted-alone")
+@pytest.mark.parametrize("role", ["replica", "replica-restarted-alone"])
+def test_promotion_is_refused_when_acknowledged_transactions_may_be_missing(engine, role):
+    """
+    A replica threw away at its restart what it had acknowledged and not applied. To have reached
+    its source again was once enough, but the source may have died before it sent that again.
+    """
+    server = ReplayedServer(engine, role)
     with pytest.raises(CommandExecutionError, match="may be missing"):
-        module(server).promote(soon())
+        module(server, proved=False).promote(soon())
     assert server.told == []
 
 
@@ -114,14 +122,53 @@ def test_promotion_names_the_error_of_an_applier_that_stopped(engine):
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_following_is_refused_naming_errant_transactions(engine):
+def test_errant_transactions_are_saved_before_the_server_is_made_a_copy(engine):
     server, other = ReplayedServer(engine, "replica"), ReplayedServer(engine, "primary")
     errant = {"mysql": "aaaaaaaa-e686-11f1-b863-569ca3f9701b:7-9", "mariadb": "0-77-12"}[engine]
-    rows = server.answers[server.dialect["executed"]]
-    rows[0]["executed"] += f",{errant}"
-    with pytest.raises(CommandExecutionError, match=errant):
-        module(server, other).follow("192.168.10.18", soon())
+    server.answers[server.dialect["executed"]][0]["executed"] += f",{errant}"
+    done = []
+
+    def save(source, what, deadline):
+        done.append(("save", source, what))
+        return {"directory": "/saved"}
+
+    def seed(source, deadline, discard):
+        done.append(("seed", source, discard))
+
+    loaded = module(server, other, mysql_errant__save=save, mysql_clone__seed=seed)
+    answer = loaded.follow("192.168.10.18", soon())
+    assert done == [("save", "192.168.10.18", errant), ("seed", "192.168.10.18", True)]
+    assert answer["saved"] == {"directory": "/saved"} and errant in answer["seeded"]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_nothing_is_given_up_that_cannot_be_saved(engine):
+    server, other = ReplayedServer(engine, "replica"), ReplayedServer(engine, "primary")
+    errant = {"mysql": "aaaaaaaa-e686-11f1-b863-569ca3f9701b:7-9", "mariadb": "0-77-12"}[engine]
+    server.answers[server.dialect["executed"]][0]["executed"] += f",{errant}"
+
+    def save(source, what, deadline):
+        raise CommandExecutionError("the binary logs no longer have it")
+
+    with pytest.raises(CommandExecutionError, match="no longer"):
+        module(server, other, mysql_errant__save=save).follow("192.168.10.18", soon())
     assert server.told == []
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_replica_that_missed_more_than_the_source_has_kept_is_seeded(engine):
+    server, other = ReplayedServer(engine, "replica"), ReplayedServer(engine, "primary")
+    io_running = "Replica_IO_Running" if engine == "mysql" else "Slave_IO_Running"
+    purged = {"Last_IO_Error": "purged", "Last_IO_Errno": "1236", io_running: "No"}
+    server.row(**purged)
+    seeded = []
+
+    def seed(source, deadline, discard):
+        seeded.append(discard)
+        server.answers.update(ReplayedServer(engine, "replica").answers)
+
+    answer = module(server, other, mysql_clone__seed=seed).follow("192.168.10.18", soon())
+    assert seeded == [True] and "purged" in answer["seeded"]
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -151,7 +198,7 @@ def test_blank_replica_is_seeded_when_the_source_has_purged_its_first_logs():
     )
     seeded = []
 
-    def seed(source, deadline):
+    def seed(source, deadline, discard):
         seeded.append(source)
         server.answers.update(ReplayedServer("mysql", "replica").answers)
 
@@ -173,13 +220,13 @@ def test_incomplete_copy_is_seeded_again_and_not_followed_on():
     assert loaded.status()["blank"] is False
     seeded = []
 
-    def seed(source, deadline):
+    def seed(source, deadline, discard):
         seeded.append((source, list(server.told)))
         server.answers.update(ReplayedServer("mariadb", "replica").answers)
 
     loaded.__salt__["mysql_clone.seed"] = seed
     loaded.follow("192.168.10.18", soon())
-    assert seeded == [("192.168.10.18", [])]
+    assert seeded == [("192.168.10.18", [])]  # nothing had been told to the server before
 
 
 def test_incomplete_copy_is_not_promoted():
