@@ -9,7 +9,7 @@ or invents one. A state that is unknown for a moment is no change.
 
     beacons:
       replication:
-        - deadtime: 2      # seconds that writes may wait for the mirror
+        - deadtime: 2      # seconds that writes may wait for the mirror; by default the pillar's
         - patience: 0.3    # seconds a look may take, at most 0.5
 
 Tags: ``salt/beacon/<id>/replication/<change>``, the change being one of those in ``CHANGES``.
@@ -21,7 +21,7 @@ import json
 import os
 import time
 
-DEFAULTS = {"deadtime": 2, "patience": 0.3, "memory": "/run/cluster/replication.beacon.json"}
+DEFAULTS = {"deadtime": None, "patience": 0.3, "memory": "/run/cluster/replication.beacon.json"}
 # What changed -> (what is said when it became False, when it became True).
 CHANGES = {
     "service": ("failed", "serving"),
@@ -47,7 +47,8 @@ def validate(config):
         return False, "replication: a list of one-key mappings is needed"
     options = _options(config)
     for key in ("deadtime", "patience"):
-        if type(options[key]) not in (int, float) or options[key] <= 0:
+        value = options[key]
+        if value != DEFAULTS[key] and (type(value) not in (int, float) or value <= 0):
             return False, f"replication: {key} is a positive number of seconds"
     if options["patience"] > 0.5:
         return False, "replication: patience above 0.5 s would hold up the minion"

@@ -33,12 +33,12 @@ def __virtual__():
     return False, "PyMySQL is not installed in Salt's Python"
 
 
-def look(deadtime=2, patience=0.3):
+def look(deadtime=None, patience=0.3):
     """
     Return ``{"health", "facts", "reason"}`` as of now; the health is told to heartbeatd, too.
 
-    deadtime: seconds that writes may wait for the mirror before they count as frozen. patience:
-    seconds this may take at most. See `_utils/replication.py` for the words.
+    deadtime: seconds that writes may wait for the mirror before they count as frozen, None for the
+    pillar's. patience: seconds this may take at most. See `_utils/replication.py` for the words.
 
     CLI Example:
 
@@ -46,6 +46,8 @@ def look(deadtime=2, patience=0.3):
 
         salt db1 mysql_watch.look
     """
+    if deadtime is None:
+        deadtime = __pillar__["cluster"]["heartbeat"]["deadtime"]
     memory = _read()
     seen = _seen(memory, patience)
     now = time.clock_gettime(time.CLOCK_BOOTTIME)

@@ -39,6 +39,15 @@ database-files-managed:
       - /etc/systemd/system/mariadb.service.d/cluster.conf: [{source: salt://database/files/mariadb.conf}]
 {%- endif %}
 
+# What heartbeatd runs when it hears that another VM has taken over.
+database-step-down-managed:
+  file.managed:
+    - name: /usr/local/lib/cluster/step-down.d/database
+    - source: salt://database/files/step-down.sh
+    - template: jinja
+    - mode: '0755'
+    - makedirs: True
+
 # The server's own copies: those in /etc/cluster are root's alone.
 database-certificates-managed:
   file.managed:
