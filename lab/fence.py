@@ -2,7 +2,7 @@
 The lab's power switches: a device on the management network that really cuts the power of a VM or
 of a server. Run as: python -m lab.fence ROOT NAME ADDRESS PORT, in the lab's network namespace.
 
-The file `mode` in its folder says how it behaves:
+The file `mode` in its folder says how it behaves (`MODE:vms`: so for VMs, and honest for servers):
 honest  does what it is told, and says what is
 idle    says it did, does nothing, and says the truth when asked for the status
 lie     says it did, does nothing, and says "off" when asked for the status afterwards
@@ -30,10 +30,10 @@ class Device:
         self.claimed = {}  # what a liar said of a plug
         self._lock = threading.Lock()
 
-    @property
-    def mode(self):
-        """How the device behaves now."""
-        return self.lab.fence.mode
+    def mode(self, plug):
+        """Return how the device behaves now."""
+        mode, _, scope = self.lab.fence.mode.partition(":")
+        return "honest" if scope and plug not in self.lab.machines else mode
 
     def plugs(self):
         """Return the names of everything with a switch."""
@@ -41,7 +41,7 @@ class Device:
 
     def answer(self, action, plug):
         """Return (code of HTTP, answer) of an action, done."""
-        mode = self.mode
+        mode = self.mode(plug)
         self._note(action, plug, mode)
         if mode == "hang":
             threading.Event().wait()

@@ -9,7 +9,8 @@ from lab.process import Processes
 
 AGENT = "/usr/sbin/fence_lab"  # in the VMs
 PORT = 6230
-MODES = ("honest", "idle", "lie", "hang", "refuse")
+MODES = ("honest", "idle", "lie", "hang", "refuse",
+         "idle:vms", "lie:vms", "hang:vms", "refuse:vms")
 
 
 class Fence:

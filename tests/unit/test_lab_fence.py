@@ -89,6 +89,8 @@ def test_a_lying_device_says_off_of_what_runs(rack):
 def test_a_refusing_device_fails_and_a_hanging_one_does_not_answer(rack):
     rack.fence.mode = "refuse"
     assert agent(rack, "off", "db1") == FAILED and agent(rack, "status", "db1") == FAILED
+    rack.fence.mode = "refuse:vms"
+    assert agent(rack, "off", "db1") == FAILED and agent(rack, "status", "server1") == ON
     rack.fence.mode = "hang"
     with pytest.raises(subprocess.TimeoutExpired):
         agent(rack, "off", "db1", timeout=1)
