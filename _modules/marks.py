@@ -12,6 +12,9 @@ from salt.exceptions import CommandExecutionError, SaltInvocationError
 
 KEY = "marks"
 KINDS = ("absent", "confirmed", "acknowledged")
+# Seconds for which a death counts as confirmed. A confirmation speaks of a moment: the VM may come
+# back, and its next silence is no death. Too short errs towards asking the operator again.
+CONFIRMED = 600
 # How often a change is tried again after somebody else's. More than one writer at a time is two
 # operators; each round one of them succeeds.
 ROUNDS = 10
@@ -24,7 +27,8 @@ def __virtual__():
 def read():
     """
     Return all marks: ``{"absent": {name: {"since", "why"}}, "confirmed": {...}, "acknowledged":
-    {resource: time}}``; names of VMs or servers, times in Unix seconds.
+    {resource: time}}``; names of VMs or servers, times in Unix seconds. A confirmed death ends
+    with `remove`, or ten minutes later by itself.
 
     Raises CommandExecutionError when the arbiter cannot be reached or the marks are damaged.
 
@@ -96,13 +100,19 @@ def _parse(text):
     try:
         value = json.loads(text) if text else {}
         marks = {kind: dict(value.get(kind, {})) for kind in KINDS}
-        for entry in (*marks["absent"].values(), *marks["confirmed"].values()):
-            float(entry["since"])
+        ages = {kind: _ages(marks[kind]) for kind in ("absent", "confirmed")}
         for at in marks["acknowledged"].values():
             float(at)
+        for name, age in ages["confirmed"].items():
+            if not 0 <= age < CONFIRMED:  # also if the clock was set back since
+                del marks["confirmed"][name]
         return marks
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise CommandExecutionError(f"the marks are damaged: {error!r} in {text!r}") from error
+
+
+def _ages(entries):
+    return {name: time.time() - float(entry["since"]) for name, entry in entries.items()}
 
 
 def _known(kind, name=None):

@@ -137,8 +137,12 @@ def confirm_dead(where):
     alive = [vm for vm in vms if _judge(view, vm) == "alive"]
     if alive:
         return _refused([_condition("STILL_ALIVE", vm=", ".join(alive))])
-    __salt__["failover.local"]("marks.add", "confirmed", where)
-    return _go_on(f"{where} is confirmed dead", f"ha.confirm_dead {where}")
+    local = __salt__["failover.local"]
+    local("marks.add", "confirmed", where)
+    try:
+        return _go_on(f"{where} is confirmed dead", f"ha.confirm_dead {where}")
+    finally:
+        local("marks.remove", "confirmed", where)  # of this silence, not of the next one
 
 
 def acknowledge(resource):

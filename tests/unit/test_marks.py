@@ -1,6 +1,7 @@
 """What an operator has told the cluster survives two writers, and damage is never "nothing"."""
 
 import json
+import time
 
 import pytest
 from salt.exceptions import CommandExecutionError, SaltInvocationError
@@ -62,6 +63,14 @@ def test_a_repeated_absence_keeps_its_first_time_and_writes_nothing(marks, arbit
 def test_a_repeated_confirmation_is_of_now(marks, arbiter):
     arbiter.value = json.dumps({**EMPTY, "confirmed": {"server1": {"since": 1, "why": None}}})
     assert marks.add("confirmed", "server1")["confirmed"]["server1"]["since"] > 1e9
+
+
+@pytest.mark.parametrize(("age", "counts"), [(0, True), (500, True), (601, False), (-60, False)])
+def test_a_confirmed_death_is_forgotten(marks, arbiter, age, counts):
+    """The VM may have come back since: its next silence is no death."""
+    confirmed = {"server1": {"since": time.time() - age - 0.01, "why": None}}
+    arbiter.value = json.dumps({**EMPTY, "confirmed": confirmed})
+    assert ("server1" in marks.read()["confirmed"]) is counts
 
 
 def test_removing_leaves_the_other_marks(marks):

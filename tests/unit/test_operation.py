@@ -75,7 +75,7 @@ class Site:
         self.done.append((function, *arguments))
         if function == "marks.add" and arguments[0] == "absent":
             self.absent.append(arguments[1])
-        if function == "marks.remove":
+        if function == "marks.remove" and arguments[0] == "absent":
             self.absent.remove(arguments[1])
         return {}
 
@@ -329,7 +329,18 @@ def test_a_confirmed_death_is_marked_and_acted_on(driver):
     dead = ["lb2", "web2", "file2", "db2"]
     site = Site(on=2, driver=driver, silent=dead, plans=[Decision({"files": [{"do": "swap"}]})])
     assert site.operation.confirm_dead("server2")["right"] is True
-    assert site.done == [("marks.add", "confirmed", "server2"), ("carry_out", "files")]
+    assert site.done == [("marks.add", "confirmed", "server2"), ("carry_out", "files"),
+                         ("marks.remove", "confirmed", "server2")]
+
+
+def test_a_confirmation_ends_also_when_what_follows_fails():
+    dead = ["lb2", "web2", "file2", "db2"]
+    plan = [Decision({"files": [{"do": "swap"}]})]
+    site = Site(on=2, driver="operator", silent=dead, plans=plan, fails=True)
+    found = site.operation.confirm_dead("server2")
+    assert found["right"] is False
+    assert found["told"].startswith("server2 is confirmed dead, but:")
+    assert site.done[-1] == ("marks.remove", "confirmed", "server2")
 
 
 def test_who_is_heard_is_not_dead():
