@@ -104,7 +104,7 @@ def _parse(text):
         for at in marks["acknowledged"].values():
             float(at)
         for name, age in ages["confirmed"].items():
-            if not 0 <= age < CONFIRMED:  # also if the clock was set back since
+            if abs(age) >= CONFIRMED:  # also if the clock was set back since
                 del marks["confirmed"][name]
         return marks
     except (ValueError, TypeError, KeyError, AttributeError) as error:
