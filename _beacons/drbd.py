@@ -46,7 +46,7 @@ def beacon(config):
     try:
         found = __salt__["files_watch.look"]()
     except (CommandExecutionError, OSError) as error:
-        log.warning("drbd: nothing can be told: %s", error)
+        log.info("drbd: nothing can be told: %s", error)
         return []
     if not found["changes"]:
         return []

@@ -147,7 +147,7 @@ def follow(source, epoch, deadline):
     Be the standby of the VM ``source``: passive, connected, receiving what is missing.
 
     epoch: the record's epoch; deadline: unix seconds. Changes made here without the other side
-    (a split brain) are saved first and named in ``saved``, then dropped. Returns files.status.
+    (a split brain) are saved first and named in ``report``, then dropped. Returns files.status.
 
     CLI Example::
 
@@ -160,8 +160,8 @@ def follow(source, epoch, deadline):
         if __salt__["claim.held"](RESOURCE) == epoch:
             raise CommandExecutionError(f"{RESOURCE}: this VM holds epoch {epoch} itself")
         _end()
-        saved = __salt__["files_standby.join"](source, epoch, deadline)
-        return {**status(), "saved": saved}
+        report = __salt__["files_standby.join"](source, epoch, deadline)
+        return {**status(), "report": report}
 
 
 def restart(epoch, deadline):
@@ -195,12 +195,12 @@ def restart(epoch, deadline):
 
 def status():
     """
-    Return active, epoch, mirror, blank, frozen, parts, drbd, nfs and a reason.
+    Return active, epoch, mirror, blank, frozen, parts, drbd, saved and a reason.
 
     active is True with DRBD Primary, mount, NFS and address all here, False with any of them
     missing (activate completes it, deactivate ends it), None if that cannot be told. mirror is
     True if the peer has every block now. blank is True if this side never held data. frozen is
-    True while writes wait for the mirror.
+    True while writes wait for the mirror. saved names what split brains have left here.
 
     CLI Example::
 
@@ -226,6 +226,7 @@ def status():
         "frozen": now.get("suspended", "no") != "no",
         "parts": parts,
         "drbd": now,
+        "saved": __salt__["files_standby.saved"](),
         "reason": f"{', '.join(here) or 'passive'}; {now['reason']}",
     }
 

@@ -20,6 +20,7 @@ DEVICE = "/dev/drbd0"
 MOUNT = "/srv/files"
 MOUNTS = "/proc/self/mountinfo"
 VERDICT = "/run/cluster/verdict/files"  # read by the fence-peer handler
+BEHIND = "/var/lib/cluster/files.behind"  # written by files_watch and by a handler of DRBD
 PEER = 20  # seconds a founder waits for its peer, because with it no first sync is needed
 GRANTED = 10  # seconds a permission lasts at most if whoever gave it was killed meanwhile
 TIMEOUT = 20  # seconds; of a mount with a long journal. More than a takeover may ever last.
@@ -64,7 +65,7 @@ def primary(epoch, deadline, alone=None):
     now = up()
     if now["role"] == "Primary":
         if alone is not None and now["suspended"] != "no":
-            _release(epoch, alone)
+            _release(now, epoch, alone)
     elif now["disk"] == "Inconsistent" and __salt__["drbd.fresh"](DRBD):
         _found(epoch, deadline, alone)
     elif alone is None:
@@ -106,11 +107,24 @@ def _promote_alone(now, epoch, alone):
     if now["disk"] not in ("UpToDate", "Consistent"):
         raise CommandExecutionError(f"the data here is {now['disk']}, not UpToDate")
     passive = (now["connection"], now["peer_role"]) == ("Connected", "Secondary")
+    if not passive and os.path.exists(BEHIND):
+        raise CommandExecutionError(f"the disk here was left out and is behind (see {BEHIND})")
     if not passive and now["connection"] != "StandAlone":
         # By force: otherwise this side asks the peer, and is declared outdated if that is alive.
         __salt__["drbd.disconnect"](DRBD, force=True)
     with permitted(epoch, alone):
         __salt__["drbd.promote"](DRBD)
+
+
+def behind_note():
+    """
+    Return the path of the note which says that this disk is behind; it is there or not.
+
+    CLI Example::
+
+        salt file2 files_data.behind_note
+    """
+    return BEHIND
 
 
 def listen():
@@ -128,7 +142,9 @@ def listen():
         __salt__["drbd.connect"](DRBD)
 
 
-def _release(epoch, alone):
+def _release(now, epoch, alone):
+    if now["disk"] != "UpToDate":  # resumed without any data, they would fail
+        raise CommandExecutionError(f"writes wait for the peer: the disk here is {now['disk']}")
     with permitted(epoch, alone):
         __salt__["drbd.resume"](DRBD)
     now = __salt__["drbd.status"](DRBD)

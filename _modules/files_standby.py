@@ -9,12 +9,15 @@ aside first, and named, with the data generations and the time, in a report.
 
 import contextlib
 import json
+import logging
 import os
 import shutil
 import subprocess
 import time
 
 from salt.exceptions import CommandExecutionError
+
+log = logging.getLogger(__name__)
 
 RESOURCE = "files"
 DRBD = "r0"
@@ -86,14 +89,31 @@ def save(source, epoch):
         "saved": _words(begun),
         "generation": __salt__["drbd.generation"](DRBD),
     }
+    half = f"{directory}.incomplete"
     with _mounted(epoch):
         found = list(_changed(LOOK, since))
-        _room(sum(size for _, size in found), directory)
+        _room(sum(size for _, size in found), half)
         for path, _ in found:
-            _copy(path, directory)
+            _copy(path, half)
         report |= {"files": len(found), "bytes": sum(size for _, size in found)}
-    _write(directory, report, [os.path.relpath(path, LOOK) for path, _ in found])
+    _write(half, report, [os.path.relpath(path, LOOK) for path, _ in found])
+    os.rename(half, directory)
+    log.warning("%s: %s files saved in %s: %s", RESOURCE, len(found), directory, report["reason"])
     return report
+
+
+def saved():
+    """
+    Return the directories with what was saved here, the oldest first.
+
+    CLI Example::
+
+        salt 'file*' files_standby.saved
+    """
+    if not os.path.isdir(SAVED):
+        return []
+    names = sorted(name for name in os.listdir(SAVED) if name.startswith(f"{RESOURCE}-"))
+    return [os.path.join(SAVED, name) for name in names if not name.endswith(".incomplete")]
 
 
 def _words(moment):

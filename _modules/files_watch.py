@@ -48,9 +48,15 @@ def look():
             after["listened"] = _listen(before.get("listened"), clock)
     frozen_for = None if after["frozen_since"] is None else clock - after["frozen_since"]
     deadtime = __pillar__["cluster"]["heartbeat"]["deadtime"]
-    health = __utils__["drbd.health"](now, serving, frozen_for, after.get("faults"), deadtime)
+    behind = _behind(now)
+    health = __utils__["drbd.health"](
+        now, serving, frozen_for, after.get("faults"), deadtime, behind
+    )
     for name, ok in health.items():
         __utils__["health.write"](f"{RESOURCE}.{name}", ok)
+    after["helpless"] = health["service"] is False and __utils__["drbd.no_data"](now)
+    if after["helpless"] != before.get("helpless", False):  # no restart brings a disk back
+        __utils__["health.write"](f"{RESOURCE}.restarted", after["helpless"], lasting=True)
     after["seen"] = {name: now.get(name) for name in SEEN} | health
     if __utils__["drbd.mirrored"](now):
         _note(time.time())
@@ -69,6 +75,25 @@ def _frozen_since(now, before, clock):
         return None
     since = before.get("frozen_since")
     return clock if since is None else since
+
+
+def _behind(now):
+    """
+    Return whether this disk was left out since both sides were the same, and keep that in mind.
+
+    A side without its disk looks complete again after a reboot (Consistent), and nobody else may
+    be there then to say that it is not. DRBD's local-io-error handler leaves the same note.
+    """
+    behind = __utils__["drbd.behind"](now)
+    note = Path(__salt__["files_data.behind_note"]())
+    if behind is None:
+        return note.exists()
+    if behind and not note.exists():
+        os.makedirs(note.parent, exist_ok=True)
+        note.write_text(f"{now['reason']}\n", encoding="utf-8")
+    elif not behind:
+        note.unlink(missing_ok=True)
+    return behind
 
 
 def _idle():

@@ -20,6 +20,7 @@ UNIT = "files-nfs.service"
 DAEMONS = "files-mountd.service"
 KERNEL = "/proc/fs/nfsd"
 CGROUPS = "/sys/fs/cgroup/system.slice"
+PROCESSES = "/proc"
 PORT = 2049
 PROGRAM, VERSION, CALL, REPLY = 100003, 4, 0, 1  # of NFS in a remote procedure call
 ANSWER = 0.5  # seconds; a server that is merely busy answers a call that asks for nothing
@@ -133,7 +134,7 @@ def _daemon(unit, name):
         return "is not there"
     for process in processes:
         try:
-            text = Path("/proc", process, "stat").read_text(encoding="utf-8", errors="replace")
+            text = Path(PROCESSES, process, "stat").read_text(encoding="utf-8", errors="replace")
         except OSError:  # it ended between the two looks
             continue
         command, state = text.rpartition(")")[0].partition("(")[2], text.rpartition(")")[2].split()

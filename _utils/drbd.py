@@ -9,6 +9,8 @@ import json
 import re
 
 JUST_CREATED = 4  # the data generation that new metadata starts with (UUID_JUST_CREATED)
+# Consistent: complete when it was written last; nobody was there to ask whether it still is.
+COMPLETE = ("UpToDate", "Consistent")
 FAULTS = 2  # looks in a row at which a service fails before it counts as failing
 FLAGS = "consistent up_to_date primary connected full_sync peer_outdated crashed".split()
 
@@ -134,31 +136,44 @@ def mirrored(now):
     return running and states == ("Connected", "UpToDate", "UpToDate", 0)
 
 
-def health(now, serving, frozen_for, fault, deadtime):
+def health(now, serving, frozen_for, fault, deadtime, behind=False):
     """
     Return what this side says about itself: service, frozen, following, fit (True, False, None).
 
     now: the status; serving: does this VM hold the resource; frozen_for: seconds since its writes
     were suspended, None if they are not; fault: how often in a row the service was found failing,
-    None if that cannot be told now; deadtime: seconds. A standby is fit if it is complete: whether
-    it is the latest, too, only the record knows.
+    None if that cannot be told now; deadtime: seconds; behind: was this disk left out since both
+    sides were the same. A standby is fit if it is complete: whether it is the latest, too, only
+    the record knows.
     """
     if serving:
-        return {
-            # One missed answer is no failure. Suspended writes are not the service's fault.
-            "service": None if fault is None or frozen_for is not None else fault < FAULTS,
-            "frozen": frozen_for is not None and frozen_for > deadtime,
-            "following": None,
-            "fit": None,
-        }
+        service = None if fault is None else fault < FAULTS  # one missed answer is no failure
+        frozen = frozen_for is not None and frozen_for > deadtime
+        if frozen_for is not None:  # not the fault of the service, unless it has no data at all
+            service = False if frozen and no_data(now) else None
+        frozen = frozen and not no_data(now)
+        return {"service": service, "frozen": frozen, "following": None, "fit": None}
     known = now["configured"]
     passive = known and now["role"] == "Secondary" and not now["split_brain"]
+    complete = known and now["disk"] in COMPLETE and not behind
     return {
         "service": None,
         "frozen": False,
         "following": known and now["connection"] == "Connected" and now["replication"] != "Off",
-        "fit": passive and now["disk"] in ("UpToDate", "Consistent"),
+        "fit": passive and complete,
     }
+
+
+def no_data(now):
+    """Return whether writes wait because neither this disk nor the peer's can be reached."""
+    return now["configured"] and now["suspended"] != "no" and now["disk"] != "UpToDate"
+
+
+def behind(now):
+    """Return True if this disk misses writes, False if it misses none, None if it cannot tell."""
+    if mirrored(now):
+        return False
+    return True if now["configured"] and now["disk"] not in COMPLETE else None
 
 
 def changes(before, now):

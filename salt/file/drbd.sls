@@ -25,6 +25,9 @@ file-drbd-configured:
       - /usr/local/lib/cluster/fence-peer.sh:
         - source: salt://file/files/fence-peer.sh
         - mode: '0755'
+      - /usr/local/lib/cluster/local-io-error.sh:
+        - source: salt://file/files/local-io-error.sh
+        - mode: '0755'
       - /usr/local/lib/cluster/split-brain.sh:
         - source: salt://file/files/split-brain.sh
         - mode: '0755'

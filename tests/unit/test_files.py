@@ -58,6 +58,7 @@ class VM:
         monkeypatch.setattr(self.data, "_run", self.run)
         monkeypatch.setattr(self.data, "MOUNTS", str(self.mounts))
         monkeypatch.setattr(self.data, "VERDICT", str(self.verdict))
+        monkeypatch.setattr(self.data, "BEHIND", str(tmp_path / "behind"))
         monkeypatch.setattr(self.data, "PEER", 0)
         monkeypatch.setattr(self.data, "DIRECTORIES", ())
         monkeypatch.setattr(self.module.subprocess, "Popen", lambda argv, **_: self.step(argv[0]))
@@ -528,7 +529,7 @@ def test_a_higher_epoch_heard_meanwhile_ends_the_activation_before_the_address(v
 def test_following_is_passive_and_connected(vm):
     server = vm(**PEER_ACTIVE)
     answer = server.module.follow("file2", 4, time.time() + 60)
-    assert (answer["active"], answer["saved"], answer["epoch"]) == (False, None, 4)
+    assert (answer["active"], answer["report"], answer["epoch"]) == (False, None, 4)
     assert server.done == ["claim", "address.absent", "nfs.stop"]
 
 
@@ -568,3 +569,23 @@ def test_no_restart_where_nothing_is_served_or_writes_are_suspended(vm):
     with pytest.raises(CommandExecutionError, match="suspended"):
         server.module.restart(3, time.time() + 60)
     assert "nfs.restart" not in server.done and "files.restarted" in server.health
+
+
+def test_a_disk_that_was_left_out_serves_only_beside_its_peer(vm, tmp_path):
+    """
+    A side whose disk failed went on with the peer's; after a reboot it looked complete, and was
+    promoted alone with old data.
+    """
+    (tmp_path / "behind").touch()
+    server = vm(**{**ALONE, "disk": "Consistent"})
+    with pytest.raises(CommandExecutionError, match="left out and is behind"):
+        server.activate(alone=7)
+    assert vm().activate(alone=7)["active"] is True
+
+
+def test_writes_without_any_disk_are_not_released(vm):
+    server = frozen(vm)
+    server.drbd.update(disk="Diskless", suspended="no-data")
+    with pytest.raises(CommandExecutionError, match="disk here is Diskless"):
+        server.activate(alone=7)
+    assert "resume" not in server.done

@@ -1,5 +1,9 @@
 """The NFS server's view, against what nfs-utils and the kernel really printed."""
 
+import socket
+import threading
+import time
+
 import pytest
 from salt.exceptions import CommandExecutionError
 
@@ -127,3 +131,87 @@ def test_start_and_stop_name_only_our_unit(nfs):
     nfs.start()
     nfs.stop()
     assert nfs.ran == [("systemctl", "restart", nfs.UNIT), ("systemctl", "stop", nfs.UNIT)]
+
+
+class Listener:
+    """A server on a port of this machine that gives a recorded answer to every call, or none."""
+
+    def __init__(self, answer):
+        self.answer, self.heard = bytes.fromhex(text(answer)) if answer else None, b""
+        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.port = self.socket.getsockname()[1]
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self):
+        link, _ = self.socket.accept()
+        self.heard = link.recv(64)
+        if self.answer:
+            link.sendall(self.answer)
+
+
+@pytest.fixture
+def answering(serving, monkeypatch):
+    def start(answer):
+        listener = Listener(answer)
+        monkeypatch.setattr(serving, "PORT", listener.port)
+        monkeypatch.setattr(serving, "ANSWER", 0.2)
+        monkeypatch.setattr(serving, "_daemon", lambda unit, name: "runs")
+        return listener
+
+    return start
+
+
+def test_a_server_that_answers_has_no_fault(serving, answering):
+    listener = answering("null-reply.hex")
+    assert serving.fault() is None
+    assert listener.heard[:4] == bytes([0x80, 0, 0, 40]) and len(listener.heard) == 44
+
+
+def test_a_silent_or_unwilling_server_is_named_within_its_time(serving, answering):
+    answering(None)
+    begun = time.monotonic()
+    assert "does not answer within 0.2 s" in serving.fault()
+    assert time.monotonic() - begun < 1
+    answering("null-reply-version-mismatch.hex")
+    assert serving.fault() == "the server refused the call (0, 2)"
+
+
+def test_without_threads_nothing_is_asked(nfs):
+    assert nfs.fault() == "no server threads run"
+
+
+@pytest.mark.parametrize(
+    ("process", "state"),
+    [
+        ("908 (rpc.mountd) S 1 908", "runs"),
+        ("908 (rpc.mountd) T 1 908", "is stopped"),
+        ("908 (sh) S 1 908", "is not there"),
+        (None, "is not there"),
+    ],
+)
+def test_a_daemon_that_hangs_is_told_from_one_that_runs(nfs, tmp_path, monkeypatch, process, state):
+    monkeypatch.setattr(nfs, "CGROUPS", str(tmp_path))
+    monkeypatch.setattr(nfs, "PROCESSES", str(tmp_path / "proc"))
+    (tmp_path / "proc/908").mkdir(parents=True)
+    (tmp_path / nfs.DAEMONS).mkdir()
+    (tmp_path / nfs.DAEMONS / "cgroup.procs").write_text("907\n908\n")
+    if process:
+        (tmp_path / "proc/908/stat").write_text(f"{process} 908 0 -1\n")
+    assert nfs._daemon(nfs.DAEMONS, "rpc.mountd") == state
+
+
+def test_a_restart_kills_what_hangs_and_waits_for_an_answer(nfs, monkeypatch):
+    found = ["no server threads run", None]
+    monkeypatch.setattr(nfs, "fault", lambda: found.pop(0))
+    nfs.restart(time.time() + 5)
+    assert nfs.ran == [
+        ("systemctl", "kill", "--signal=KILL", "files-mountd.service", "files-nfs.service"),
+        ("systemctl", "restart", "files-mountd.service"),
+        ("systemctl", "restart", "files-nfs.service"),
+    ]
+
+
+def test_a_restart_that_did_not_help_raises_at_the_deadline(nfs, monkeypatch):
+    monkeypatch.setattr(nfs, "fault", lambda: "rpc.mountd is stopped")
+    with pytest.raises(CommandExecutionError, match="and yet: rpc.mountd is stopped"):
+        nfs.restart(time.time() - 1)

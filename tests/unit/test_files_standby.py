@@ -1,0 +1,111 @@
+"""What a split brain would drop is saved, named, and not dropped where it cannot be saved."""
+
+import json
+import os
+import time
+
+import pytest
+from salt.exceptions import CommandExecutionError
+
+from tests.loading import load
+
+DAY = 86400
+
+
+class Standby:
+    def __init__(self, folder, monkeypatch):
+        self.folder, self.done = folder, []
+        self.states = []
+        salt = {
+            "drbd.status": lambda name: self.state(),
+            "drbd.connect": lambda name, discard_my_data: self.note("connect", discard_my_data),
+            "drbd.promote": lambda name: self.note("promote"),
+            "drbd.demote": lambda name: self.note("demote"),
+            "drbd.generation": lambda name: {"current": "C38409FE547CC329"},
+            "files_data.up": self.state,
+            "files_data.permitted": lambda epoch, why: open(os.devnull),
+        }
+        self.module = load("_modules/files_standby.py", salt)
+        for name in ("LOOK", "SAVED", "SINCE"):
+            monkeypatch.setattr(self.module, name, str(folder / name.lower()))
+        monkeypatch.setattr(self.module, "_run", self.note)
+        monkeypatch.setattr(self.module.log, "propagate", False)
+        self.look = folder / "look"
+        (self.look / "moodledata/ünï code").mkdir(parents=True)
+        (self.look / "moodledata/ünï code/new").write_text("new")
+        (self.look / "moodledata/link").symlink_to("nowhere")
+
+    def note(self, *words):
+        self.done.append(words[0] if words[0] != "mount" else f"mount {words[4]}")
+        if words[0] == "connect":
+            self.done[-1] += ", discarding" if words[1] else ""
+
+    def state(self):
+        connection, split = self.states.pop(0) if len(self.states) > 1 else self.states[0]
+        return {"connection": connection, "split_brain": split, "reason": connection}
+
+    def join(self, *states, seconds=5):
+        self.states = list(states)
+        return self.module.join("file2", 5, time.time() + seconds)
+
+
+@pytest.fixture
+def standby(tmp_path, monkeypatch):
+    return Standby(tmp_path, monkeypatch)
+
+
+SPLIT, WAITING, DONE = ("StandAlone", True), ("Connecting", False), ("Connected", False)
+
+
+def test_a_split_brain_is_saved_before_it_is_dropped(standby):
+    report = standby.join(SPLIT, WAITING, DONE)
+    assert standby.done == ["promote", "mount ro", "umount", "demote", "connect, discarding"]
+    kept = report["directory"] + "/data/moodledata"
+    with open(f"{kept}/ünï code/new", encoding="utf-8") as file:
+        assert file.read() == "new"
+    assert os.readlink(f"{kept}/link") == "nowhere"
+    assert (report["files"], report["generation"]["current"]) == (2, "C38409FE547CC329")
+    with open(f"{report['directory']}/report.json", encoding="utf-8") as file:
+        told = json.load(file)
+    assert sorted(told["names"]) == ["moodledata/link", "moodledata/ünï code/new"]
+    assert "file2 holds epoch 5" in told["reason"]
+
+
+@pytest.mark.parametrize("states", [[DONE], [WAITING, DONE], [("StandAlone", None), DONE]])
+def test_nothing_is_saved_or_dropped_without_a_split_brain(standby, states):
+    assert standby.join(*states) is None
+    assert set(standby.done) <= {"connect"}
+
+
+@pytest.mark.parametrize(("days", "files"), [(1, 0), (-1, 2)])
+def test_only_what_changed_since_both_were_the_same_is_saved(standby, days, files):
+    since = standby.folder / "since"
+    since.touch()
+    os.utime(since, (time.time() + days * DAY, time.time() + days * DAY))
+    report = standby.join(SPLIT, DONE)
+    assert report["files"] == files
+    assert standby.module.saved() == [report["directory"]]
+
+
+def test_without_room_nothing_is_dropped(standby, monkeypatch):
+    monkeypatch.setattr(standby.module, "ROOM", 1.0)
+    with pytest.raises(CommandExecutionError, match="nothing is dropped"):
+        standby.join(SPLIT, DONE)
+    assert standby.done[-2:] == ["umount", "demote"]
+    assert os.listdir(standby.module.SAVED) == []
+
+
+def test_a_copy_that_fails_drops_nothing_and_leaves_this_side_secondary(standby, monkeypatch):
+    def fail(path, directory):
+        raise OSError("Input/output error")
+
+    monkeypatch.setattr(standby.module, "_copy", fail)
+    with pytest.raises(OSError, match="Input/output"):
+        standby.join(SPLIT, DONE)
+    assert standby.done == ["promote", "mount ro", "umount", "demote"]
+    assert standby.module.saved() == []
+
+
+def test_what_was_saved_is_named_even_if_the_other_side_does_not_answer(standby):
+    with pytest.raises(CommandExecutionError, match=r"file2 does not answer.*saved: /"):
+        standby.join(SPLIT, WAITING, WAITING, seconds=0.2)
