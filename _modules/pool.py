@@ -95,8 +95,9 @@ def drain(name, why=None, force=False):
     """
     Give a web VM no new connections on this balancer, until undrain; what it has goes on.
 
-    Returns its entry of status. Refuses, unless ``force``, when nobody else serves. Raises
-    CommandExecutionError if poold did not act, SaltInvocationError for a name that is no web VM.
+    Returns its entry of status. Refuses, unless ``force``, when nobody else serves; and unless
+    ``force``, it serves all the same if nobody else is up any more. Raises CommandExecutionError if
+    poold did not act, SaltInvocationError for a name that is no web VM.
 
     CLI Example::
 
@@ -107,8 +108,9 @@ def drain(name, why=None, force=False):
     if not others and not force:
         raise CommandExecutionError(f"{name} stays: nobody else serves on {__grains__['id']}")
     known = drained()
-    if name not in known:
-        _keep(known | {name: {"since": time.time(), "why": why}})
+    if name not in known or (force and not known[name].get("force")):
+        entry = {"since": time.time(), "why": why, **known.get(name, {}), "force": force}
+        _keep(known | {name: entry})
     return _acted(name, lambda entry: entry["drained"] and not entry["serving"])
 
 

@@ -108,6 +108,8 @@ def test_the_last_that_serves_is_drained_only_by_force(pool, poold):
         pool.drain("web2")
     assert set(pool.drained()) == {"web1"}
     pool.drain("web2", force=True)
+    pool.drain("web1", why="closed", force=True)
+    assert [entry["force"] for entry in pool.drained().values()] == [True, True]
 
 
 def test_draining_fails_when_poold_does_not_act(pool, found):

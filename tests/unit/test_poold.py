@@ -104,8 +104,18 @@ def test_the_sorry_page_serves_while_nobody_else_does(two):
 
 
 def test_a_drained_server_gets_nothing_new_and_is_never_cut_off(two):
-    assert rules_for(two, weights(), drained=["web1"]) == [f"-e -t {SERVICE} -r {WEB1} -m -w 0"]
-    assert rules_for(two, weights({WEB1: (0, 7)}), drained=["web1"], now=1e6) == []
+    out = {"web1": {"since": 1, "why": None, "force": False}}
+    assert rules_for(two, weights(), drained=out) == [f"-e -t {SERVICE} -r {WEB1} -m -w 0"]
+    assert rules_for(two, weights({WEB1: (0, 7)}), drained=out, now=1e6) == []
+
+
+@pytest.mark.parametrize("problem", [DOWN, STUCK, UNFIT])
+def test_a_drained_server_serves_when_the_other_one_dies_unless_forced_out(two, problem):
+    """server2 dies while server1 is evacuated: a page from web1 is better than none."""
+    two[1].become(problem, "its server died", 100.0)
+    assert rules.choose(two, {"web1": {"force": False}}, 100.1)["web1"] == rules.IN
+    assert rules.choose(two, {"web1": {"force": False}}, 100.1)["web2"] != rules.IN
+    assert rules.choose(two, {"web1": {"force": True}}, 100.1)["web1"] == rules.OUT
 
 
 def test_a_weight_that_an_operator_set_stays(two):

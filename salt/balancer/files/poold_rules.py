@@ -66,9 +66,16 @@ class Server:
 
 
 def choose(servers, drained, now):
-    """Return {name: IN, OUT or CUT_OFF}: who gets connections, who keeps those it has."""
+    """
+    Return {name: IN, OUT or CUT_OFF}: who gets connections, who keeps those it has.
+
+    drained: name -> entry of `pool.drain`. One that is up serves all the same when nobody else is
+    up: the other server may die while this one is being emptied. Not if it was forced out.
+    """
     able = [server for server in servers if server.name not in drained]
-    serving = [server for server in able if server.state == UP] or [
+    spare = [each for each in servers if each.name in drained and not _forced(drained, each)]
+    up = [server for server in able if server.state == UP]
+    serving = up or [server for server in spare if server.state == UP] or [
         server for server in able
         if server.trusted and server.state in (STUCK, UNFIT) and now - server.left < TOGETHER
     ]  # fmt: skip
@@ -78,6 +85,11 @@ def choose(servers, drained, now):
         if found[server.name] == OUT and (server.state == DOWN or lasting):
             found[server.name] = CUT_OFF
     return found
+
+
+def _forced(drained, server):
+    entry = drained[server.name]
+    return isinstance(entry, dict) and bool(entry.get("force"))
 
 
 def read_table(text):
