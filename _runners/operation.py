@@ -81,8 +81,13 @@ def evacuate(where, why=None):
     _await_idle(web)
     _say(f"{where} is marked absent")
     __salt__["failover.local"]("marks.add", "absent", where, why)
-    problem = _let_go(where)
-    return _no(problem) if problem else _yes(_farewell(where, vms))
+    problem = _let_go(where) or _unserved(vms)
+    if problem:
+        # The other side died meanwhile: while marked, this one could not take anything back.
+        __salt__["failover.local"]("marks.remove", "absent", where)
+        _undrain(view, web)
+        return _no(f"{problem}\n{where} is in service again: do not power it off.")
+    return _yes(_farewell(where, vms))
 
 
 def restore(where, timeout=900):
@@ -187,6 +192,17 @@ def _let_go(where):
     given up, and a failover to it was still possible.
     """
     return _perform(f"ha.evacuate {where}", "moves.evacuate", where)
+
+
+def _unserved(vms):
+    """Return what is not in good hands outside ``vms``, as text, or None."""
+    view = _look()
+    found = __utils__["leaving.held"](view["records"], view["views"], vms)
+    for resource, record in view["records"].items():
+        holder = record and record.get("holder")
+        if holder and holder not in vms and _judge(view, holder) != "alive":
+            found.append(f"{holder} holds {resource}, and is not heard")
+    return "; ".join(found) or None
 
 
 def _farewell(where, vms):

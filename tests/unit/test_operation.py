@@ -278,6 +278,18 @@ def test_it_is_not_safe_to_power_off_when_the_mirror_was_not_let_go():
     found = site.operation.evacuate("server1")
     assert found["right"] is False
     assert "safe to power off" not in found["told"]
+    assert site.absent == []
+
+
+def test_a_server_is_not_let_go_when_the_other_one_died_meanwhile():
+    """Marked absent it could take nothing back, and the operator would switch off the last one."""
+    site = Site(on=2, silent=["lb2", "web2", "file2", "db2"])
+    found = site.operation.evacuate("server1")
+    assert found["right"] is False
+    assert "file2 holds files, and is not heard" in found["told"]
+    assert "do not power it off" in found["told"]
+    assert site.absent == []
+    assert site.done[-1] == ("pool.undrain", "web1")
 
 
 def test_an_unknown_server_is_named_with_those_that_are_known():
