@@ -30,10 +30,12 @@ RESOURCES = ("director", "files", "database")
 ASK = 3  # seconds for the arbiter; it may be electing a leader
 STALE = 3  # seconds; an older view of heartbeatd says nothing about the peers
 OLD = 15  # seconds; an event that took longer is a replay, and `cluster/tend` comes every 5
+TENDED = 6  # seconds; records known since the last `cluster/tend` are good enough to begin with
 LINES = 50  # of the log, for the history
 LEARNT = 3  # seconds until heartbeats and beacons tell what an answer to a job told
 AGAIN = 0.1  # seconds between two looks while observers disagree
-RETRY = 1  # seconds until a list that failed is tried again
+AGE_IN_DOUBT = 1  # seconds that the arbiter's answer may have meanwhile
+RETRY = (1, 30)  # seconds until a list that failed is tried again: at first, and at most
 ROUNDS = 300  # looks of one reaction; what is left then waits for the next event
 NOTE = 1  # seconds after which a decision is noted as begun
 WARM = 600  # seconds; a minion's refresh makes its modules cold again
@@ -47,7 +49,7 @@ class _State:
         self.running, self.again = None, False
         self.making, self.minion, self.jobs = threading.Lock(), None, None
         self.answers, self.lines = {}, []
-        self.busy, self.rest, self.pending, self.epochs = set(), {}, {}, {}
+        self.busy, self.failed, self.pending, self.epochs = set(), {}, {}, {}
         self.doubt, self.told, self.warm = None, "", float("-inf")
 
 
@@ -206,17 +208,16 @@ def react(tag=None, data=None):
 
 def _reaction(cause):
     """Look and act until nothing is to be done, under way, or asked for."""
-    age = 0
+    age = 0 if cause["tag"] == "cluster/tend" else TENDED
     for _ in range(ROUNDS):
         with _state.changed:
             _state.again = False
         began = time.monotonic()
-        view = look(age)
-        decision = __utils__["decide.decide"](view)
+        view, decision = _decide(age)
         place = _place(view)
         looked = {**cause, "looked": round(time.monotonic() - began, 3)}
         wake = _begin(view, decision, place, looked)
-        age = 1 if _state.doubt else 0
+        age = AGE_IN_DOUBT if _state.doubt else 0
         with _state.changed:
             if wake is None and not _state.busy and not _state.again:
                 _state.running = None  # whoever comes from now on looks for himself
@@ -228,6 +229,23 @@ def _reaction(cause):
     return decision.reason
 
 
+def _decide(age):
+    """
+    Return (view, decision), by an earlier answer of the arbiter if that suffices.
+
+    It does if every list begins with a swap: bound to the revision, it is refused if anything
+    changed since. So a failover does not wait for two rounds of the arbiter's quorum.
+    """
+    view = look(age)
+    decision = __utils__["decide.decide"](view)
+    first = [steps[0]["do"] for steps in decision.actions.values()]
+    doubted = age <= AGE_IN_DOUBT and _state.doubt
+    if age and not doubted and (not first or set(first) != {"swap"}):
+        view = look()
+        decision = __utils__["decide.decide"](view)
+    return view, decision
+
+
 def _begin(view, decision, place, cause):
     """Start the lists that are due; return the seconds until the next look, None for an event."""
     now, waits, ready = time.monotonic(), [], {}
@@ -237,7 +255,8 @@ def _begin(view, decision, place, cause):
         if not steps or resource in _state.busy:
             _state.pending.pop(resource, None)
             continue
-        left = max(_left(view, resource, steps, place, now), _state.rest.get(resource, 0) - now)
+        rest = _state.failed.get(resource, (0, now))[1] - now
+        left = max(rest, _left(view, resource, steps, place, now))
         if left > 0:
             waits.append(left)
         else:
@@ -248,7 +267,7 @@ def _begin(view, decision, place, cause):
     _state.doubt = (_state.doubt or now) if doubts else None
     if doubts and now < _state.doubt + view["cluster"]["heartbeat"]["deadtime"]:
         waits.append(AGAIN)
-    return min(waits, default=None)
+    return min((wait for wait in waits if wait <= TENDED), default=None)
 
 
 def _left(view, resource, steps, place, now):
@@ -259,9 +278,8 @@ def _left(view, resource, steps, place, now):
         _state.pending[resource] = (key, now)
     holder = view["views"].get(view["me"], {}).get(view["records"][resource]["holder"], {})
     frozen = bool(holder.get("health", {}).get(f"{resource}.frozen"))
-    young = now - _state.epochs[resource][1]
-    wait = __utils__["outlook.patience"](steps, place, frozen, young)
-    return _state.pending[resource][1] + wait - now
+    waited, young = now - _state.pending[resource][1], now - _state.epochs[resource][1]
+    return __utils__["outlook.left"](steps, place, frozen, waited, young)
 
 
 def _watch_epochs(view, now):
@@ -301,7 +319,9 @@ def _start(decision, cause, evidence):
     def ended(resource, success):
         with _state.changed:
             _state.busy.discard(resource)
-            _state.rest[resource] = 0 if success else time.monotonic() + RETRY
+            count = 0 if success else _state.failed.get(resource, (0,))[0] + 1
+            rest = min(RETRY[0] * 2 ** (count - 1), RETRY[1]) if count else 0
+            _state.failed[resource] = (count, time.monotonic() + rest)
             _state.answers = {**_state.answers, "at": float("-inf")}
             _wake()
 

@@ -84,19 +84,19 @@ def rank(view, lost):
     return order.index(view["me"]) if view["me"] in order else len(order)
 
 
-def patience(steps, place, urgent, young):
+def left(steps, place, urgent, waited, young):
     """
-    Return for how many seconds a resource's list is to be needed before this master acts.
+    Return for how many seconds this master still leaves a resource's list to somebody else.
 
-    place: of `rank`; urgent: nobody can write meanwhile, and no step can be under way; young: the
-    epoch was made by somebody else ``young`` seconds ago, or None.
+    place: of `rank`; urgent: the holder serves and waits for a permission, no step can be under
+    way; waited: seconds since the list is needed; young: seconds since somebody else made the
+    epoch, who brings its holder up.
     """
     dos = {step.get("transition", step["do"]) for step in steps}
     if urgent or "promote" in dos:
-        return place * SECOND["promote"]
-    waits = max(SECOND.get(do, OTHER) for do in dos) if place else 0
-    settling = SETTLING - young if young is not None and dos & {"activate", "deactivate"} else 0
-    return max(waits * place, settling)
+        return place * SECOND["promote"] - waited
+    waits = place * max(SECOND.get(do, OTHER) for do in dos) - waited
+    return max(waits, SETTLING - young) if dos & {"activate", "deactivate"} else waits
 
 
 def evidence(view):
