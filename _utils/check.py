@@ -25,7 +25,8 @@ RESERVED_SCHEMAS = ("mysql", "sys", "information_schema", "performance_schema")
 def errors(cluster):
     """Return every error the cross-checks find, as ``[{"path", "message"}]``."""
     rules = (
-        _names, _roles, _servers, _sizes, _heartbeat, _arbiter, _ports, _database, _url, _source,
+        _names, _roles, _servers, _sizes, _heartbeat, _arbiter, _fencing, _ports, _database, _url,
+        _source,
     )  # fmt: skip
     found = [error for rule in rules for error in rule(cluster)]
     return [{"path": path, "message": message} for path, message in found]
@@ -173,6 +174,44 @@ def _arbiter(cluster):
         )
         return
     yield from _majority(path, members, vms)
+
+
+def _fencing(cluster):
+    path, config = "cluster.fencing", cluster.get("fencing")
+    if cluster.get("arbiter", {}).get("driver") != "fencing":
+        if config is not None:
+            yield path, "is of use with arbiter.driver fencing only; take it away, or change that"
+        return
+    if config is None:
+        yield path, "is missing; the driver fencing needs to know the power switches"
+        return
+    yield from _switches(path, cluster, config)
+    for name in sorted({vm.get("server") for vm in _vms(cluster).values()} - {None}):
+        if not config.get("servers", {}).get(name):
+            yield (
+                f"{path}.servers.{name}",
+                "is missing; a server that dies takes the switches of its VMs with it, and "
+                "nothing could take over",
+            )
+
+
+def _switches(path, cluster, config):
+    devices, used = config.get("devices", {}), set()
+    for kind in ("vms", "servers"):
+        known = cluster.get(kind) or {}
+        for name, methods in config.get(kind, {}).items():
+            if name not in known:
+                yield f"{path}.{kind}.{name}", f"is not in cluster.{kind}: {', '.join(known)}"
+            for index, method in enumerate(methods):
+                used.add(method.get("device"))
+                if method.get("device") not in devices:
+                    yield (
+                        f"{path}.{kind}.{name}.{index}.device",
+                        f"there is no device {method.get('device')!r}; "
+                        f"known: {', '.join(devices) or 'none'}",
+                    )
+    for name in sorted(set(devices) - used):
+        yield f"{path}.devices.{name}", "is used by no VM and no server; take it away"
 
 
 def _majority(path, members, vms):

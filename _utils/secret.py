@@ -35,10 +35,12 @@ def share(secrets, cluster, name):
     }
     for group, keys in passwords.get(role, {}).items():
         seen[group] = {key: secrets[group][key] for key in keys}
-    if role == "web" and site(cluster):
+    if role in ("web", "balancer") and site(cluster):  # a balancer says sorry by TLS, too
         seen["web"] = {"tls": dict(secrets["web"]["tls"])}
     if role == "balancer":
         pairs = {vm: secrets["salt"]["minions"][vm] for vm in cluster["vms"]}
+        if secrets.get("fencing"):
+            seen["fencing"] = dict(secrets["fencing"])
         seen["salt"] = {
             "master": dict(secrets["salt"]["master"]),
             "minions": {vm: {"public": pair["public"]} for vm, pair in pairs.items()},

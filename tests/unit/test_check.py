@@ -1,5 +1,7 @@
 """One wrong pillar a line, and the whole of what the operator reads about it."""
 
+import copy
+
 import pytest
 
 from tests import pillars
@@ -455,6 +457,40 @@ def edited(edits):
         else:
             place[key] = value
     return cluster
+
+
+SWITCH = {"device": "pdu1", "plug": "3"}
+FENCING = {"delay": 2, "devices": {"pdu1": {"agent": "fence_apc", "options": {"ip": "10.0.0.9"}}},
+           "vms": {"file1": [SWITCH]},
+           "servers": {"server1": [SWITCH], "server2": [{"device": "pdu1", "plug": ["4", "5"]}]}}
+DRIVER = {"arbiter": {"driver": "fencing", "members": []}}
+
+
+@pytest.mark.parametrize(("edits", "expected"), [
+    ({}, []),
+    ({"fencing": None},
+     ["cluster.fencing: is missing; the driver fencing needs to know the power switches"]),
+    ({"arbiter": {"driver": "operator", "members": []}},
+     ["cluster.fencing: is of use with arbiter.driver fencing only; take it away, or change that"]),
+    ({"fencing.servers.server2": GONE},
+     ["cluster.fencing.servers.server2: is missing; a server that dies takes the switches of its "
+      "VMs with it, and nothing could take over"]),
+    ({"fencing.vms.file9": [SWITCH]}, ["cluster.fencing.vms.file9: is not in cluster.vms"]),
+    ({"fencing.vms.file1": [{"device": "ipmi", "plug": "1"}]},
+     ["cluster.fencing.vms.file1.0.device: there is no device 'ipmi'; known: pdu1"]),
+    ({"fencing.devices.ipmi": {"agent": "fence_ipmilan"}},
+     ["cluster.fencing.devices.ipmi: is used by no VM and no server; take it away"]),
+    ({"fencing.devices.pdu1.agent": "rm -rf"},
+     ["cluster.fencing.devices.pdu1.agent: 'rm -rf' is not the name of a fence agent"]),
+    ({"fencing.devices.pdu1.options.ip": "10.0.0.9\nplug=1"},
+     ["cluster.fencing.devices.pdu1.options.ip: "]),
+])
+def test_the_power_switches_are_checked(edits, expected):
+    given = {**DRIVER, "fencing": copy.deepcopy(FENCING), **edits}
+    found = messages(edited({key: value for key, value in given.items() if value is not None}))
+    assert len(found) == len(expected), found
+    for line, start in zip(found, expected, strict=True):
+        assert line.startswith(start)
 
 
 @pytest.mark.parametrize("case", WRONG)
