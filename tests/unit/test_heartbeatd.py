@@ -188,6 +188,30 @@ def test_a_higher_epoch_arrives_by_a_third_party_too(net):
     assert note.read_text() == "database 3 4\n"
 
 
+def test_every_observer_learns_whom_the_others_do_not_hear(net):
+    """One that hears nobody is heard still: the link is cut one way."""
+    a, b, c = net.running().values()
+    assert a.view()["peers"]["b"]["silent"] == {}
+    net.filter("c", "ip saddr { 10.9.1.0/24, 10.9.2.0/24 } drop")
+    wait_until(lambda: a.view()["peers"]["c"]["deaf"] and b.view()["peers"]["c"]["deaf"], 3)
+    assert a.view()["peers"]["c"]["silent"] == {"a": "lost", "b": "lost"}
+    assert (a.state("c"), a.view()["own"]["deaf"], c.view()["own"]["deaf"]) == ("up", False, True)
+    c.kill()
+    wait_until(lambda: a.view()["peers"]["b"]["silent"] == {"c": "lost"}, 3)
+    wait_until(lambda: b.view()["peers"]["a"]["silent"] == {"c": "lost"}, 3)
+
+
+def test_health_is_told_at_once_and_is_unknown_when_its_writer_falls_silent(net):
+    a, b, _ = net.running(DEFAULT).values()
+    said = clock()
+    (b.folder / "health/files.service.json").write_text(json.dumps({"ok": True, "at": said}))
+    (b.folder / "health/files.restarted.json").write_text(json.dumps({"ok": True, "at": None}))
+    wait_until(lambda: a.view()["peers"]["b"]["health"].get("files.service") is True, 1)
+    wait_until(lambda: a.view()["peers"]["b"]["health"]["files.service"] is None, 7)
+    assert clock() - said >= 5
+    assert a.view()["peers"]["b"]["health"]["files.restarted"] is True
+
+
 def test_a_hook_or_helper_that_hangs_is_no_silence(net):
     """What may wait for a disk waits in the helper; stopped, it stops nothing else."""
     a, *_ = net.running(DEFAULT).values()

@@ -3,7 +3,7 @@
 import pytest
 
 from tests import pillars
-from tests.loading import load
+from tests.loading import ROOT, load
 
 topology = load("_utils/topology.py")
 CLUSTER = pillars.cluster()
@@ -128,6 +128,26 @@ def test_every_minion_speaks_to_both_masters_by_address():
     assert config["master"] == topology.masters(CLUSTER) == ["192.168.10.10", "192.168.10.20"]
     assert config["beacons_before_connect"] is True
     assert config["multiprocessing"] is False
+
+
+@pytest.mark.parametrize(("name", "beacons"), [
+    ("lb1", ["heartbeat", "real_server"]), ("file2", ["heartbeat", "drbd"]),
+    ("db1", ["heartbeat", "replication"]), ("web1", ["heartbeat"]), ("witness", ["heartbeat"]),
+])  # fmt: skip
+def test_every_minion_runs_the_beacons_of_its_role(name, beacons):
+    found = topology.minion_config(CLUSTER, name)["beacons"]
+    assert list(found) == beacons
+    for beacon, options in found.items():
+        module = load(f"_beacons/{beacon}.py")
+        assert module.validate(options)[0] is True
+
+
+def test_every_event_that_asks_a_master_to_look_has_a_reactor_and_nothing_else_has():
+    config = topology.master_config(CLUSTER, "lb1")
+    files = {path for entry in config["reactor"] for paths in entry.values() for path in paths}
+    assert files == {f"{topology.TREE}/reactor/{path.name}" for path in ROOT.glob("reactor/*")}
+    assert all((ROOT / f"_engines/{name}.py").exists()
+               for engine in config["engines"] for name in engine)  # fmt: skip
 
 
 def test_a_master_listens_on_its_internal_address_only():

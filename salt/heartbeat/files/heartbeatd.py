@@ -110,10 +110,10 @@ class Daemon:
             self.wake()
             # Judged only after everything that had arrived was read.
             self.note(self.view.judge(clock()))
-            if self.changed or self.view.news:
-                self.publish()
             if clock() >= self.next_tick:
                 self.tick()
+            if self.changed or self.view.news:
+                self.publish()
 
     def wake(self):
         """Listen again to links that rested long enough; obey the signals."""
