@@ -45,6 +45,7 @@ def config():
         "services": [service["service"] for service in table],
         "sorry": __utils__["ipvs.sorry"](table, own),
         "page": "/etc/cluster/sorry.html",
+        "certificate": ["/etc/cluster/web.crt", "/etc/cluster/web.key"],
         "floating": {"public": public, "internal": gateway},
         "gateway": cluster["networks"]["public"].get("gateway"),
         "links": cluster["heartbeat"]["links"],

@@ -10,7 +10,7 @@ own switch, so that nothing an operator set is silently dropped.
 PROTOCOLS = {"-t": "tcp", "-u": "udp", "--sctp-service": "sctp", "-f": "fwm"}
 METHODS = {"-m": "masquerade", "-g": "route", "-i": "tunnel"}
 # Port of a service -> where poold serves the sorry page for it, on the balancer itself.
-SORRY = {80: 8088}
+SORRY = {80: 8088, 443: 8443}
 _SWITCH_OF = {name: switch for switch, name in (PROTOCOLS | METHODS).items()}
 _COUNTERS = ("connections", "packets_in", "packets_out", "bytes_in", "bytes_out")
 

@@ -1,4 +1,5 @@
 # poold: asks the web VMs, keeps those that cannot serve out of the table, with or without Salt.
+{%- set https = pillar.cluster.moodle.url.startswith('https:') %}
 include:
   - common.files
 
@@ -21,6 +22,22 @@ balancer-pool-configured:
     - require:
       - file: common-directories-present
 
+{%- if https %}
+
+# The sorry page of an https site is served by TLS, too.
+balancer-pool-certificate-managed:
+  file.managed:
+    - source: salt://common/files/secret.jinja
+    - template: jinja
+    - mode: '0600'
+    - show_changes: False
+    - names:
+      - /etc/cluster/web.crt: [{context: {secret: 'web:tls:certificate'}}]
+      - /etc/cluster/web.key: [{context: {secret: 'web:tls:key'}}]
+    - require:
+      - file: common-directories-present
+{%- endif %}
+
 # A restart forgets nothing: the weights are in the kernel. It comes before the table, so that a new
 # web VM is known, and out, before a state could let users reach it.
 balancer-pool-running:
@@ -32,3 +49,6 @@ balancer-pool-running:
     - watch:
       - file: balancer-pool-code-managed
       - file: balancer-pool-configured
+{%- if https %}
+      - file: balancer-pool-certificate-managed
+{%- endif %}

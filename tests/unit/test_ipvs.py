@@ -181,8 +181,9 @@ def test_pillar_declares_a_service_per_port_with_weights_by_vcpus(module):
     assert [(s["server"], s["weight"]) for s in found[1]["servers"]] == [
         ("192.168.10.11:443", 2),
         ("192.168.10.21:443", 4),
+        ("192.168.10.10:8443", 0),
     ]
-    # the sorry page: on this balancer, out while anybody serves, and only where there is one
+    # the sorry page: on this balancer, out while anybody serves
     assert (found[0]["servers"][-1]["server"], found[0]["servers"][-1]["weight"]) == (SORRY, 0)
 
 

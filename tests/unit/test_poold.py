@@ -3,12 +3,14 @@
 import asyncio
 import json
 import socket
+import ssl
 import sys
 import threading
 import time
 
 import pytest
 
+from tests import pillars
 from tests.loading import ROOT
 
 sys.path[:0] = [str(ROOT / "salt/balancer/files"), str(ROOT / "_utils")]
@@ -231,7 +233,7 @@ class Balancer:
             "servers": {name: {"address": web.address, "weight": 2}
                         for name, web in self.webs.items()},
             "page": str(self.folder / "sorry.html"), "floating": {}, "gateway": None,
-            "links": [], "peer": None,
+            "links": [], "peer": None, "certificate": ["/nonexistent", "/nonexistent"],
         }  # fmt: skip
 
     def run(self, story):
@@ -317,6 +319,42 @@ def test_with_all_down_a_page_says_so(balancer):
         writer.close()
         assert answer.startswith(b"HTTP/1.0 503 ") and answer.endswith(b"<h1>Sorry</h1>")
         await balancer.until(lambda: balancer.told()["sorry"], "told")
+
+    balancer.run(story)
+
+
+def test_without_a_certificate_the_checks_go_on(balancer, monkeypatch, capsys):
+    config = balancer.config()
+    config["sorry"]["443"] = "127.0.1.9:0"
+    monkeypatch.setattr(balancer, "config", lambda: config)
+
+    async def story():
+        await balancer.until((balancer.folder / "pool.json").exists, "told")
+
+    balancer.run(story)
+    assert "<3>no sorry page for port 443: " in capsys.readouterr().err
+
+
+def test_an_https_site_says_sorry_by_tls(balancer, monkeypatch, tmp_path):
+    pair = pillars.secrets()["certificates"]["lb1"]
+    for name in ("certificate", "key"):
+        (tmp_path / name).write_text(pair[name])
+    with socket.socket() as probe:
+        probe.bind(("127.0.1.9", 0))
+        port = probe.getsockname()[1]
+    config = balancer.config() | {"certificate": [tmp_path / "certificate", tmp_path / "key"]}
+    config["sorry"]["443"] = f"127.0.1.9:{port}"
+    monkeypatch.setattr(balancer, "config", lambda: config)
+    context = ssl.create_default_context(cadata=pillars.secrets()["ca"]["certificate"])
+
+    async def story():
+        await balancer.until((tmp_path / "pool.json").exists, "started")
+        reader, writer = await asyncio.open_connection(
+            "127.0.1.9", port, ssl=context, server_hostname="lb1"
+        )
+        writer.write(b"GET / HTTP/1.1\r\nHost: moodle\r\n\r\n")
+        assert (await reader.read()).endswith(b"<h1>Sorry</h1>")
+        writer.close()
 
     balancer.run(story)
 

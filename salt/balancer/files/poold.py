@@ -21,6 +21,7 @@ import contextlib
 import json
 import os
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -45,7 +46,7 @@ from poold_rules import (
 PORT, ALIVE = 80, "/health/alive"
 PAGE, PAGE_PATIENCE = 2.0, 2.5  # seconds between two pages; to connect, and twice for the answer
 TICK, REST = 0.5, 0.1  # between two looks at the table; between cutting off and putting back at 0
-MOST = 65536
+MOST, IP_FREEBIND = 65536, 15
 RUN, DRAINED, TABLE = "/run/cluster", "/var/lib/cluster/drained.json", "/proc/net/ip_vs"
 
 
@@ -109,6 +110,7 @@ class Pool:
         self.drained, self.stamp, self.told_last, self.told_at = {}, None, None, 0.0
         self.changed = {server.name: asyncio.Event() for server in self.servers}
         self.work = asyncio.Event()
+        self.apologies = []
 
     @staticmethod
     def table():
@@ -227,10 +229,30 @@ class Pool:
                     await writer.drain()
             writer.close()
 
-        for real in dict.fromkeys(self.config["sorry"].values()):
-            address, _, port = real.rpartition(":")
-            ours = socket.create_server((address, int(port)), backlog=128)
-            self.sorry = await asyncio.start_server(answer, sock=ours)
+        for port, real in self.config["sorry"].items():
+            try:
+                context = tls(*self.config["certificate"]) if port == "443" else None
+                server = await asyncio.start_server(answer, sock=listener(real), ssl=context)
+                self.apologies.append(server)
+            except OSError as error:  # the checks matter more than the apology
+                say(ERROR, f"no sorry page for port {port}: {error}")
+
+
+def tls(certificate, key):
+    """Return what serves TLS with the site's certificate; raises OSError (SSLError is one)."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    return context
+
+
+def listener(real):
+    """Return a socket bound to ADDRESS:PORT, whether its interface has the address yet or not."""
+    address, _, port = real.rpartition(":")
+    ours = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    ours.setsockopt(socket.IPPROTO_IP, IP_FREEBIND, 1)
+    ours.bind((address, int(port)))
+    return ours
 
 
 def apply(lines):
