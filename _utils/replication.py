@@ -123,5 +123,5 @@ def _facts(server, seen):
         facts["semi_sync"] = server["semi_sync"]["enabled"]
     if replica:
         facts["sound"] = not (replica["apply_error"] or replica["receiving"] is False)
-        facts["prompt"] = replica["lag"] is not None and int(replica["lag"]) <= LAGGING
+        facts["prompt"] = None if replica["lag"] is None else int(replica["lag"]) <= LAGGING
     return facts

@@ -1,0 +1,150 @@
+"""Errant transactions are saved whole, or nothing is given up; and the proof before a promotion."""
+
+import json
+import time
+
+import pytest
+from salt.exceptions import CommandExecutionError
+
+from tests.loading import ROOT, load
+from tests.unit.replayed_server import ReplayedServer, utils_with
+
+UUID = "25c57be3-e69f-11f1-9b39-4af4012799cb"
+ERRANT = {"mysql": f"{UUID}:577-579", "mariadb": "0-3232238098-563"}
+THEIRS = {"mysql": f"{UUID}:1-576", "mariadb": "0-3232238098-561,0-3232238108-770"}
+OUTPUT = {
+    "mysql": "mysql-9.7.4/mysqlbinlog-errant.sql",
+    "mariadb": "mariadb-11.8.6/mariadb-binlog-errant.sql",
+}
+LOGS = ("binlog.000001", "binlog.000002", "binlog.000003")
+# What the server had executed when each of its logs began.
+BEFORE = {
+    "mysql": ("Previous_gtids", ["", f"{UUID}:1-150", f"{UUID}:1-578"]),
+    "mariadb": ("Gtid_list", ["[]", "[0-3232238098-388]", "[0-3232238098-562]"]),
+}
+SECRETS = {"secrets": {"database": {"replication": "secret"}}}
+
+
+def soon():
+    return time.time() + 5
+
+
+def errant_on(tmp_path, engine, kept=LOGS):
+    """Return the module on a server with three binary logs, and the commands it ran."""
+    server, other = ReplayedServer(engine, "replica"), ReplayedServer(engine, "primary")
+    other.answers[other.dialect["executed"]] = [{"executed": THEIRS[engine], "purged": ""}]
+    server.answers["SHOW BINARY LOGS"] = [{"Log_name": name, "File_size": 900} for name in kept]
+    server.answers["SELECT @@GLOBAL.datadir AS path"] = [{"path": "/var/lib/mysql/"}]
+    kind, before = BEFORE[engine]
+    for name, info in zip(LOGS, before, strict=True):
+        server.answers[f"SHOW BINLOG EVENTS IN '{name}' LIMIT 4"] = [
+            {"Event_type": "Format_desc", "Info": ""}, {"Event_type": kind, "Info": info},
+        ]  # fmt: skip
+    loaded = load("_modules/mysql_errant.py", pillar=SECRETS, grains={"id": "db1"},
+                  utils=utils_with(server, other))  # fmt: skip
+    loaded.DIRECTORY = str(tmp_path / "saved")
+    commands = []
+
+    def extract(command, path):
+        commands.append(command)
+        recorded = (ROOT / "tests/data" / OUTPUT[engine]).read_text(encoding="utf-8")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(recorded)
+
+    loaded._extract = extract
+    return loaded, commands
+
+
+@pytest.mark.parametrize("engine", ["mysql", "mariadb"])
+def test_what_the_source_lacks_is_saved_and_named(tmp_path, engine):
+    loaded, commands = errant_on(tmp_path, engine)
+    answer = loaded.save("192.168.10.28", ERRANT[engine], soon())
+    assert answer["transactions"] == {"mysql": 3, "mariadb": 2}[engine]
+    saved = tmp_path / "saved" / answer["directory"].rpartition("/")[2]
+    report = json.loads((saved / "report.json").read_text())
+    assert report["errant"] == ERRANT[engine] and report["server"] == "db1"
+    # The first log ended before there was anything that the source has not.
+    assert commands[0][-2:] == [f"/var/lib/mysql/{name}" for name in LOGS[1:]]
+    wanted = {
+        "mysql": [f"--include-gtids={ERRANT['mysql']}"],
+        "mariadb": ["--do-server-ids=3232238098", "--start-position=0-3232238098-561"],
+    }
+    assert commands[0][3:-2] == wanted[engine]
+
+
+@pytest.mark.parametrize(("engine", "more"), [
+    ("mysql", f"{UUID}:575-579"), ("mariadb", "0-3232238098-564"),
+])  # fmt: skip
+def test_transactions_that_the_logs_no_longer_have_are_not_given_up(tmp_path, engine, more):
+    loaded, _ = errant_on(tmp_path, engine)
+    with pytest.raises(CommandExecutionError, match="no longer have"):
+        loaded.save("192.168.10.28", more, soon())
+
+
+def test_large_logs_are_saved_on_the_data_disk(tmp_path):
+    loaded, _ = errant_on(tmp_path, "mysql")
+    assert loaded._directory(str(tmp_path / "data"), 10).startswith(loaded.DIRECTORY)
+    assert "/data/.saved/database-" in loaded._directory(str(tmp_path / "data"), 1 << 60)
+
+
+def test_failing_tool_is_named_with_its_message(tmp_path):
+    loaded = load("_modules/mysql_errant.py")
+    with pytest.raises(CommandExecutionError, match="cannot access"):
+        loaded._extract(["ls", str(tmp_path / "nothing")], str(tmp_path / "out"))
+    with pytest.raises(CommandExecutionError, match="no-such-tool"):
+        loaded._extract(["no-such-tool"], str(tmp_path / "out"))
+
+
+class Proving:
+    """A replica, its source, and the process that runs it."""
+
+    def __init__(self, tmp_path, engine):
+        self.server = ReplayedServer(engine, "replica")
+        self.source = ReplayedServer(engine, "primary")
+        both = self.server.answers[self.server.dialect["executed"]]
+        self.source.answers[self.source.dialect["executed"]] = [dict(both[0])]
+        self.process = {"pid": 7, "started": 100, "state": "S"}
+        utils = utils_with(self.server, self.source)
+        utils["sqlserver.process"] = lambda: dict(self.process)
+        replication = load("_modules/mysql_replication.py", utils=utils)
+        self.proof = load("_modules/mysql_proof.py", utils=utils, pillar=SECRETS,
+                          salt={"mysql_replication.status": replication.status})  # fmt: skip
+        self.proof.PROVED = str(tmp_path / "cluster/proved.json")
+
+    def ahead(self, engine):
+        more = {"mysql": "dd52011f-e686-11f1-b863-569ca3f9701b:1-99999", "mariadb": "0-9-99999"}
+        self.source.answers[self.source.dialect["executed"]][0]["executed"] += f",{more[engine]}"
+
+
+@pytest.fixture(params=["mysql", "mariadb"])
+def proving(request, tmp_path):
+    return Proving(tmp_path, request.param)
+
+
+def test_replica_with_all_its_source_has_proves_it_for_this_process_only(proving):
+    assert proving.proof.present() is False
+    proving.proof.prove(soon())
+    proving.process["state"] = "R"
+    assert proving.proof.present() is True
+    proving.process["started"] = 200  # restarted, with the same number by chance
+    assert proving.proof.present() is False
+    proving.process["started"] = 100
+    proving.proof.forget()
+    assert proving.proof.present() is False
+
+
+@pytest.mark.parametrize("engine", ["mysql", "mariadb"])
+def test_replica_that_only_reached_its_source_proves_nothing(tmp_path, engine):
+    proving = Proving(tmp_path, engine)
+    proving.ahead(engine)
+    with pytest.raises(CommandExecutionError, match=r"all that 192\.168"):
+        proving.proof.prove(time.time() + 0.2)
+    assert proving.proof.present() is False
+
+
+def test_replica_that_receives_nothing_proves_nothing(proving):
+    for name in ("Slave_IO_Running", "Replica_IO_Running"):
+        if name in proving.server.answers["SHOW REPLICA STATUS"][0]:
+            proving.server.row(**{name: "Connecting"})
+    with pytest.raises(CommandExecutionError, match="does not receive"):
+        proving.proof.prove(soon())
