@@ -165,8 +165,8 @@ def carry_out(decision, cause, evidence=None):
         __salt__["failover.carry_out"](decision, {"command": "ha.switch files file2"})
     """
     line = _line(decision, cause, evidence)
-    run = __utils__["steps.runner"](_Hands(_minion(), _jobs()))
-    _carry(decision.actions, line, run, lambda resource, success: None)
+    carry = __utils__["steps.carrier"](_Hands(_minion(), _jobs()))
+    _carry(decision.actions, line, carry, lambda resource, success: None)
     return line
 
 
@@ -311,7 +311,7 @@ def _place(view):
 def _start(decision, cause, evidence):
     """Carry the decision out in threads of its own: the reaction goes on looking meanwhile."""
     line = _line(decision, cause, evidence)
-    run = __utils__["steps.runner"](_Hands(_minion(), _jobs()))
+    carry = __utils__["steps.carrier"](_Hands(_minion(), _jobs()))
     with _state.changed:
         _state.busy |= set(decision.actions)
         _state.lines = [*_state.lines[-9:], line]
@@ -325,7 +325,7 @@ def _start(decision, cause, evidence):
             _state.answers = {**_state.answers, "at": float("-inf")}
             _wake()
 
-    _thread(_carry, decision.actions, line, run, ended)
+    _thread(_carry, decision.actions, line, carry, ended)
 
 
 def _wake():
@@ -351,21 +351,12 @@ def _line(decision, cause, evidence):
     }  # fmt: skip
 
 
-def _carry(actions, line, run, ended):
-    """Take all lists at once, and write the line: begun if that takes long, and how it ended."""
-
-    def take(resource, steps):
-        success = False
-        try:
-            success = run(resource, steps, line["steps"])
-        finally:
-            ended(resource, success)
-
+def _carry(actions, line, carry, ended):
+    """Take all lists, and write the line: that it has begun if it takes long, and how it ended."""
     begun = threading.Timer(NOTE, _note, [line])
     begun.daemon = True
     begun.start()
-    for thread in [_thread(take, *entry) for entry in actions.items()]:
-        thread.join()
+    carry(actions, line["steps"], ended)
     begun.cancel()
     done = all(step["result"] in ("ok", "not waited for") for step in line["steps"])
     line["result"] = "done" if done else "failed"

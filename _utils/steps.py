@@ -8,54 +8,88 @@ arguments)`` on others, ``lock(resource)``. An answer is ``(answer, None)`` or `
 """
 
 import logging
+import threading
 import time
 
 log = logging.getLogger(__name__)
 
+PATIENCE = 2  # seconds that a command which nobody waits for stays behind the others
 
-def run(resource, steps, hands, told):
-    """
-    Take the steps of one resource; append an entry of each to ``told``; return whether all succeed.
 
-    Another run of the same resource on this VM, in whatever process, makes it refuse.
+class _Commands:
+    """The commands that nobody waits for: sent when all others are out, as each costs a VM CPU."""
+
+    def __init__(self, resources, hands, told):
+        self.hands, self.told, self.waiting = hands, told, []
+        self.behind, self.clear = set(resources), threading.Event()
+
+    def out(self, resource):
+        """This resource's first command is on its way, or there will be none."""
+        self.behind.discard(resource)
+        if not self.behind:
+            self.clear.set()
+
+    def send(self):
+        self.clear.wait(PATIENCE)
+        while self.waiting:
+            self.told.append(_post(*self.waiting.pop(0), self.hands))
+
+
+def carry(actions, hands, told, ended):
     """
-    try:
-        with hands.lock(resource) as mine:
-            if mine:
-                return _steps(resource, steps, hands, told)
-            why = "another run is at work on it"
-            told.append(_entry(resource, steps[0], "refused", error=why))
-    except Exception as error:
-        log.exception("the steps of %s broke off", resource)
-        told.append(_entry(resource, steps[0], "failed", error=repr(error)))
+    Take the lists of all resources at once; append an entry of each step to ``told``.
+
+    ended: called with each resource and whether all its steps succeeded, as soon as that is known.
+    Another run of the same resource on this VM, in whatever process, makes its list refuse.
+    """
+    commands = _Commands(actions, hands, told)
+
+    def take(resource, steps):
+        success = False
+        try:
+            success = _take(resource, steps, hands, told, commands)
+        finally:
+            commands.out(resource)
+            ended(resource, success)
+
+    threads = [threading.Thread(target=take, args=entry, daemon=True) for entry in actions.items()]
+    for thread in threads:
+        thread.start()
+    commands.send()
+    for thread in threads:
+        thread.join()
+    commands.send()  # what stood behind a command that was waited for
+
+
+def _take(resource, steps, hands, told, commands):
+    with hands.lock(resource) as mine:
+        if mine:
+            return _steps(resource, steps, hands, told, commands)
+    told.append(_entry(resource, steps[0], "refused", error="another run is at work on it"))
     return False
 
 
-def _steps(resource, steps, hands, told):
-    permission, posts = None, []
-
-    def post():
-        while posts:
-            told.append(_post(resource, posts.pop(0), hands))
-
-    try:
-        for step in steps:
-            if step.get("wait") is False:
-                posts.append(step)  # whoever takes over is told first
-                continue
-            began, at = time.monotonic(), time.time()
-            result, facts = _step(resource, step, permission, hands, post)
-            seconds = round(time.monotonic() - began, 3)
-            told.append(_entry(resource, step, result, at=at, seconds=seconds, **facts))
-            if result != "ok":
-                return False
-            permission = facts.get("revision", permission)
-        return True
-    finally:
-        post()
+def _steps(resource, steps, hands, told, commands):
+    permission = None
+    for step in steps:
+        if step.get("wait") is False:
+            commands.waiting.append((resource, step))
+            continue
+        began, at = time.monotonic(), time.time()
+        try:
+            result, facts = _step(resource, step, permission, hands, commands.out)
+        except Exception as error:  # whatever it is, it ends this list and not the failover
+            log.exception("a step of %s broke off", resource)
+            result, facts = "failed", {"error": repr(error)}
+        seconds = round(time.monotonic() - began, 3)
+        told.append(_entry(resource, step, result, at=at, seconds=seconds, **facts))
+        if result != "ok":
+            return False
+        permission = facts.get("revision", permission)
+    return True
 
 
-def _step(resource, step, permission, hands, post):
+def _step(resource, step, permission, hands, out):
     """Return ``(result, facts for the record)``."""
     if step["do"] == "swap":
         return _swap(resource, step, permission, hands)
@@ -68,7 +102,7 @@ def _step(resource, step, permission, hands, post):
     if step["vm"] == hands.me:
         answer, problem = hands.attempt(function, **arguments)
     else:
-        answer, problem = hands.ask(step["vm"], function, arguments, post)
+        answer, problem = hands.ask(step["vm"], function, arguments, lambda: out(resource))
         if answer is None and problem is None:
             return "failed", {"silent": True, "error": f"{step['vm']} gave no answer in time"}
     return _judged(step, answer, problem)
@@ -120,6 +154,7 @@ def _entry(resource, step, result, **facts):
     return {"resource": resource, **told, "result": result, **facts}
 
 
-def runner(hands):
-    """Return `run` with these hands, for threads: no call of it goes through Salt's loader."""
-    return lambda resource, steps, told: run(resource, steps, hands, told)
+
+def carrier(hands):
+    """Return `carry` with these hands, for threads: no call of it goes through Salt's loader."""
+    return lambda actions, told, ended: carry(actions, hands, told, ended)

@@ -3,6 +3,7 @@
 import json
 import threading
 import time
+import unittest.mock
 
 import pytest
 
@@ -135,6 +136,7 @@ def runner(site):
     """Return the runner on this site's master."""
     failover = load("_runners/failover.py", opts={"id": f"{site.me}_master"})
     failover.LOCKS = site.locks
+    failover.log = unittest.mock.Mock()  # unconfigured, Salt's keeps records until Python exits
     failover._state.minion = failover._state.jobs = site
     return failover
 
