@@ -3,11 +3,9 @@ The arbiter: the one place that says who serves a resource, changed by compare-a
 
 Driver ``etcd``: the record is the key ``/cluster/<name>/<resource>`` of the members in the pillar.
 
-Drivers ``operator`` and ``fencing`` have no third machine to ask. The record is a file under
-/var/lib/cluster/arbiter on the VM that asks; swaps on it exclude each other on this VM, and on
-no other. Until the runner that confirms a death (or a power-off) replicates it, it serves the
-first bring-up only: a founder whose system disk is replaced while its peer is down would found
-again (on a blank data disk only, and the peer's data stays untouched).
+Drivers ``operator`` and ``fencing`` have no third machine to ask. The record is on both balancers'
+disks, see `_modules/copies.py`. Files and database are founded on other VMs: until that is over,
+their record is on the founder's own disk, and nobody but the founder may change it.
 """
 
 import json
@@ -247,7 +245,7 @@ def _get(key, deadline):
         answer = _ask("/v3/kv/range", __utils__["etcd.range_request"](name), deadline)
         text, revision = __utils__["etcd.found"](answer)
     else:
-        text, revision = __utils__["keeper.get"](DIRECTORY, key)
+        text, revision = _kept("get", key)
     return _parse(text)[0], revision
 
 
@@ -267,9 +265,31 @@ def _put(key, fields, revision, deadline):
             return True, fields, int(answer["header"]["revision"])
         found, now = __utils__["etcd.found"](other)
     else:
-        done, found, now = __utils__["keeper.put"](DIRECTORY, key, text, revision)
+        _, found, now = _kept("put", key, text, revision)
     there, by = _parse(found)
     return by == writer, there, now
+
+
+def _kept(do, key, *arguments):
+    """A balancer keeps the records together with the other one; a founder its own, until then."""
+    cluster = __pillar__["cluster"]
+    if cluster["vms"][__grains__["id"]]["role"] != "balancer":
+        return __utils__[f"keeper.{do}"](DIRECTORY, key, *arguments)
+    roles = {"files": "file", "database": "database"}
+    if do == "get" and key in roles:
+        _adopt(key, roles[key])
+    return __salt__[f"copies.{do}"](key, *arguments, lone=key not in roles)
+
+
+def _adopt(key, role):
+    """Take over the record that a founder keeps on its own disk, once its founding is over."""
+    if __salt__["copies.get"](key, lone=True)[0] is not None:
+        return
+    founder = __utils__["topology.founder"](__pillar__["cluster"], role)
+    entry = __salt__["copies.founded"](founder, key)
+    record = _parse(entry[0])[0] if entry else None
+    if record and not record["founding"]:
+        __salt__["copies.put"](key, entry[0], 0)
 
 
 def _parse(text):

@@ -1,0 +1,180 @@
+"""Two balancers, two disks, no third machine: what counts, and what happens when one is away."""
+
+import copy
+import json
+
+import pytest
+from salt.exceptions import CommandExecutionError
+
+from tests import pillars
+from tests.loading import load
+
+
+class Balancer:
+    """A balancer with a disk; a job to another reaches it unless a link is cut."""
+
+    def __init__(self, name, folder, driver, site):
+        self.name, self.site, self.alive = name, site, True
+        cluster = pillars.cluster()
+        cluster["arbiter"] = {"driver": driver, "members": []}
+        self.confirmed, self.fenced = {}, []
+        salt = {"marks.read": lambda: {"confirmed": self.confirmed},
+                "fencing.off": self.fence}
+        pillar = {"cluster": cluster}
+        self.copies = load("_modules/copies.py", salt=salt, pillar=pillar, grains={"id": name})
+        self.copies.DIRECTORY, self.copies.RUN = str(folder / "disk"), str(folder / "run")
+        self.copies.AGAIN, self.folder = 0, folder
+        self.copies.__context__["copies.jobs"] = self
+        self.arbiter = load("_modules/arbiter.py", pillar=pillar, grains={"id": name},
+                            salt={f"copies.{do}": getattr(self.copies, do)
+                                  for do in ("get", "put", "founded", "own")})
+        self.arbiter.DIRECTORY = self.copies.DIRECTORY
+
+    def fence(self, vm):
+        self.fenced.append(vm)
+        if not self.site.switch:
+            raise CommandExecutionError(f"{vm} could not be switched off for certain")
+        self.site[vm].alive = False
+        return {"device": "pdu1"}
+
+    def ask(self, vm, function, arguments, deadline):
+        other = self.site[vm]
+        if self.site.cut or not other.alive:
+            return None, None
+        call = getattr(other.copies, function.partition(".")[2])
+        return copy.deepcopy(call(**json.loads(json.dumps(arguments)))), None
+
+    def boot(self):
+        self.alive = True
+        for path in (self.folder / "run").glob("*"):
+            path.unlink()
+
+
+class Site(dict):
+    """Two balancers and the VM on which the files are founded."""
+
+    def __init__(self, folder, driver):
+        self.cut, self.switch = False, True
+        for name in ("lb1", "lb2", "file1"):
+            self[name] = Balancer(name, folder / name, driver, self)
+
+    def found(self):
+        founder = self["file1"].arbiter
+        founder.create("files", "file1")
+        assert self["lb1"].arbiter.read("files") is None, "still founding: the founder's alone"
+        founder.swap("files", "founded", holder="file1", epoch=1)
+        assert self["lb2"].arbiter.read("files")["mirrored"] is True
+        return self
+
+
+@pytest.fixture(params=["operator", "fencing"])
+def site(request, tmp_path):
+    return Site(tmp_path, request.param).found()
+
+
+def promote(balancer):
+    return balancer.arbiter.swap("files", "promote", holder="file2")["swapped"]
+
+
+def holders(site):
+    return [site[name].copies.own("files")[0] and
+            json.loads(site[name].copies.own("files")[0])["holder"] for name in ("lb1", "lb2")]
+
+
+@pytest.mark.parametrize("name", ["lb1", "lb2"])
+def test_a_change_is_on_both_disks(site, name):
+    assert promote(site[name])
+    assert holders(site) == ["file2", "file2"]
+    assert site["lb1"].arbiter.look("files") == site["lb2"].arbiter.look("files")
+    other = site["lb2" if name == "lb1" else "lb1"]
+    assert other.arbiter.swap("files", "promote", holder="file2")["swapped"] is False
+
+
+@pytest.mark.parametrize("name", ["lb1", "lb2"])
+def test_without_the_other_balancer_nothing_is_granted_until_it_is_dead_for_certain(
+    tmp_path, name
+):
+    site = Site(tmp_path, "operator").found()
+    other = "lb2" if name == "lb1" else "lb1"
+    site.cut = True
+    with pytest.raises(CommandExecutionError, match=f"ha.confirm_dead {other}"):
+        promote(site[name])
+    site[name].confirmed = {site[name].copies.__pillar__["cluster"]["vms"][other]["server"]: 1}
+    site[other].alive = False
+    assert promote(site[name]) or site[name].arbiter.read("files")["holder"] == "file2"
+
+
+def test_under_fencing_the_other_balancer_is_switched_off_first(tmp_path):
+    site = Site(tmp_path, "fencing").found()
+    site["lb1"].alive = False
+    assert promote(site["lb2"])
+    assert site["lb2"].fenced == ["lb1"]
+    site["lb2"].arbiter.swap("files", "mirrored", holder="file2", epoch=2)
+    assert site["lb2"].fenced == ["lb1"], "once is enough until it has come back"
+
+
+def test_a_switch_that_cannot_be_verified_grants_nothing(tmp_path):
+    site = Site(tmp_path, "fencing").found()
+    site.cut, site.switch = True, False
+    for name in ("lb1", "lb2"):
+        with pytest.raises(CommandExecutionError, match="could not be switched off"):
+            promote(site[name])
+
+
+def test_a_balancer_that_comes_back_first_does_not_believe_its_own_disk(site):
+    """It would serve from what was true before it died."""
+    lb1, lb2 = site["lb1"], site["lb2"]
+    lb1.alive = False
+    lb2.confirmed = {"lb1": 1}
+    assert promote(lb2)
+    lb2.alive = False
+    lb1.boot()
+    with pytest.raises(CommandExecutionError, match="may be older than those of lb2"):
+        lb1.arbiter.read("files")
+    lb2.boot()
+    assert lb1.arbiter.read("files")["holder"] == "file2"
+    assert lb2.arbiter.read("files")["holder"] == "file2"
+
+
+def test_what_a_dead_balancer_wrote_on_its_own_disk_only_is_overruled(site):
+    lb1, lb2 = site["lb1"], site["lb2"]
+    site.cut, site.switch = True, False
+    for _ in range(3):
+        with pytest.raises(CommandExecutionError):
+            lb1.arbiter.swap("files", "serve_alone", holder="file1", epoch=1)
+    lb1.alive, lb2.confirmed = False, {"lb1": 1}
+    assert promote(lb2)
+    site.cut = False
+    lb1.boot()
+    assert lb1.arbiter.read("files")["holder"] == "file2"
+    assert holders(site) == ["file2", "file2"]
+
+
+def test_who_survived_alone_and_reboots_still_knows(site):
+    site["lb1"].alive, site["lb2"].confirmed = False, {"lb1": 1}
+    assert promote(site["lb2"])
+    site["lb2"].confirmed = {}
+    site["lb2"].boot()
+    assert site["lb2"].arbiter.read("files")["holder"] == "file2"
+
+
+def test_once_it_has_come_back_the_other_is_asked_again(site):
+    site["lb1"].alive, site["lb2"].confirmed = False, {"lb1": 1}
+    assert promote(site["lb2"])
+    site["lb2"].confirmed = {}
+    site["lb1"].boot()
+    assert site["lb1"].arbiter.read("files")["holder"] == "file2"
+    site.cut, site.switch = True, False
+    with pytest.raises(CommandExecutionError):
+        site["lb2"].arbiter.swap("files", "mirrored", holder="file2", epoch=2)
+
+
+def test_the_director_and_the_marks_move_on_one_disk_and_the_higher_wins_afterwards(site):
+    site["lb1"].arbiter.create("director", "lb1")
+    site["lb1"].arbiter.swap("director", "founded", holder="lb1", epoch=1)
+    site["lb1"].alive = False
+    assert site["lb2"].arbiter.swap("director", "promote", holder="lb2")["swapped"]
+    assert site["lb2"].arbiter.store("marks", "{}", 0)
+    site["lb1"].boot()
+    assert site["lb1"].arbiter.read("director")["holder"] == "lb2"
+    assert site["lb1"].arbiter.load("marks")["value"] == "{}"
