@@ -6,9 +6,9 @@ semi-synchronous replication: a primary whose record says ``mirrored`` acknowled
 its replica has not received. I2 follows. ``alone`` permits serving without the mirror: it is the
 revision of the record that the swap made which permitted it.
 
-Data comes first and the address last on the way up, the other way round on the way down. Whoever
-changes the role holds `claim.role`: one command is at work at a time. Every function may be
-repeated. ``epoch`` is the record's, ``deadline`` is in Unix seconds.
+Data comes first and the address last, on the way up and on the way down. Whoever changes the role
+holds `claim.role`: one command is at work at a time. Every function may be repeated. ``epoch`` is
+the record's, ``deadline`` is in Unix seconds.
 """
 
 import contextlib
@@ -177,7 +177,7 @@ def _back_out():
 
 def deactivate(epoch, deadline):
     """
-    Give up the address, disconnect the clients, refuse all writes; return ``status`` and ``ended``.
+    Disconnect the clients, refuse all writes, give up the address; return ``status`` and ``ended``.
 
     Commits that wait for a replica are never acknowledged: where they stand in the way, or the
     server is hung, its process is killed and started again, which makes it passive. ``ended`` says
@@ -195,11 +195,14 @@ def deactivate(epoch, deadline):
 
 
 def _step_down(deadline):
-    """End all service, the writes even where the address cannot be given up."""
+    """
+    End all service. The address goes after the clients were disconnected: without it they would
+    not hear of that, and go on waiting for an answer.
+    """
     try:
-        __salt__["address.absent_all"](_floating())
-    finally:
         how = __salt__["mysql_server.passive"](deadline)
+    finally:
+        __salt__["address.absent_all"](_floating())
     __salt__["claim.release"](RESOURCE)
     _note_permission(0, None)
     return how
