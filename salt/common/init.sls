@@ -13,6 +13,11 @@ common-sysctls-set:
         # A VM's own address may be changed without taking the floating one with it.
         net.ipv4.conf.all.promote_secondaries: 1
         net.ipv4.conf.default.promote_secondaries: 1
+        # Who waits for an answer of a VM that died hears within 5 s that it will not come, a page
+        # for its commit as well as a server for the client that holds its locks (seconds; count).
+        net.ipv4.tcp_keepalive_time: 2
+        net.ipv4.tcp_keepalive_intvl: 1
+        net.ipv4.tcp_keepalive_probes: 3
         # A VM that panicked comes back, passive, by itself (seconds).
         kernel.panic: 10
 
