@@ -75,8 +75,9 @@ def test_an_event_says_who_means_what_and_since_when(minion):
     minion.hears("b", "dead", 1)
     minion.second(age=0.5)
     assert minion.events == [{
-        "tag": "lost/b", "peer": "b", "observer": "a", "observer_incarnation": 7, "peer_incarnation": 5,
-        "losses": 1, "time": 11001.0, "since": 10999.0, "silence": 3.0, "repeat": 0,
+        "tag": "lost/b", "peer": "b", "observer": "a", "observer_incarnation": 7,
+        "peer_incarnation": 5, "losses": 1, "time": 11001.0,
+        "since": 10999.0, "silence": 3.0, "repeat": 0,
         "links": {"internal": "dead"}, "claims": {"files": [3, 2]}, "health": {"nfs": True},
     }]  # fmt: skip
 
