@@ -361,7 +361,7 @@ def _carry(actions, line, carry, ended):
     done = all(step["result"] in ("ok", "not waited for") for step in line["steps"])
     line["result"] = "done" if done else "failed"
     line["seconds"] = round(time.time() - line["at"], 3)
-    _thread(_note, line)
+    _note(line)
 
 
 def _note(line):

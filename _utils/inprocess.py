@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 # Loaded with a loader, so that none of it is new in a failover.
 WARM = (
     "address.list", "arbiter.look", "claim.take", "decisions.read", "director.status",
-    "heartbeat.view", "ipvs.loaded", "marks.read", "topology.me",
+    "fencing.off", "heartbeat.view", "ipvs.loaded", "marks.read", "topology.me",
 )  # fmt: skip
 WARM_UTILS = ("etcd.call", "keeper.get", "record.apply", "topology.vms")
 

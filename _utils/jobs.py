@@ -30,11 +30,11 @@ class Jobs:
         # Threads share it for `pub` only, which makes a channel of its own for each call.
         self.client = salt.client.LocalClient(mopts=opts)
         self.lock, self.ready = threading.Lock(), None
-        self.waiting = {}
+        self.waiting, self.last = {}, ""
 
     def post(self, vms, function, arguments):
         """Publish a job whose answer nobody awaits; return its id."""
-        return self._publish(vms, function, arguments, salt.utils.jid.gen_jid(self.opts))
+        return self._publish(vms, function, arguments, self._name())
 
     def ask(self, vm, function, arguments, deadline, lost=None, published=None):
         """
@@ -44,7 +44,7 @@ class Jobs:
         deadline: Unix seconds; lost: says whether the VM is gone; published: called once the
         job is on its way.
         """
-        jid, box = salt.utils.jid.gen_jid(self.opts), queue.SimpleQueue()
+        jid, box = self._name(), queue.SimpleQueue()
         self.waiting[jid] = box
         try:
             self.listen()
@@ -63,6 +63,14 @@ class Jobs:
                 threading.Thread(target=self._hear, args=(self.ready,), daemon=True).start()
             ready = self.ready
         ready.wait(PUBLISH)
+
+    def _name(self):
+        """Return the id of a new job: a time, which two threads might read alike."""
+        with self.lock:
+            while (jid := salt.utils.jid.gen_jid(self.opts)) == self.last:
+                time.sleep(0.000_01)
+            self.last = jid
+        return jid
 
     def _publish(self, vms, function, arguments, jid):
         argument = [{**arguments, "__kwarg__": True}] if arguments else []
