@@ -324,6 +324,15 @@ def test_the_helper_ends_with_the_daemon(net):
     wait_until(lambda: not os.path.exists(f"/proc/{child}/stat"), 3, "the helper is gone")
 
 
+def test_the_helper_is_gone_when_the_daemon_was_stopped(net):
+    a = net.daemon("a").start()
+    wait_until(a.view, 5)
+    child = int(open(f"/proc/{a.process.pid}/task/{a.process.pid}/children").read())
+    a.signal(signal.SIGTERM)
+    assert a.process.wait(5) == 0
+    assert not os.path.exists(f"/proc/{child}")
+
+
 def test_the_view_is_whole_at_every_moment(net):
     a = net.running()["a"]
     end = clock() + 2

@@ -17,6 +17,7 @@ import traceback
 import heartbeat_system
 
 EVERY = 0.25  # seconds between two looks at the claims
+END = 0.2  # seconds the daemon waits for this process to end; one that waits for a disk ends later
 RETRY = 2.0  # seconds before a hook that ended runs again for a claim that is still held
 
 
@@ -63,6 +64,14 @@ class Helper:
                 self.alive = False
                 return
             yield json.loads(data)
+
+
+    def end(self):
+        """Let it end; a helper left over at the next start makes systemd warn of it."""
+        self.socket.close()
+        last = time.monotonic() + END
+        while time.monotonic() < last and os.waitpid(self.pid, os.WNOHANG) == (0, 0):
+            time.sleep(0.005)
 
 
 class _Hand:

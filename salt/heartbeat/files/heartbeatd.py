@@ -114,6 +114,7 @@ class Daemon:
                 self.tick()
             if self.changed or self.view.news:
                 self.publish()
+        self.helper.end()
 
     def wake(self):
         """Listen again to links that rested long enough; obey the signals."""
