@@ -17,6 +17,7 @@ from lab.faults import Faults
 from lab.watch import Watch
 
 HEALED = 300  # s in which everything is where it was after a fault: boots, resync, states
+READY = 90  # s until the client's first records are there: caches are cold, the host may be busy
 KINDS = ("answer", "upload")
 DECISIONS = "/var/log/cluster/decisions.jsonl"
 STATUS = ["/opt/salt/bin/salt-run", "--out=json", "ha.status"]
@@ -50,7 +51,7 @@ class Ordeal(Faults):
                                        text=True)
         self._since = time.time()
         try:
-            self.served(30)
+            self.served(READY)
         except BaseException:
             self._stop()
             raise
@@ -201,7 +202,7 @@ class Ordeal(Faults):
         known = json.loads(path.read_text()) if path.exists() else {}
         epochs = {resource: seen["record"]["epoch"] for resource, seen in resources.items()}
         for resource, epoch in epochs.items():
-            if known.get(resource) != epoch:
+            if known.get(resource, epoch) != epoch:
                 self.ha("acknowledge", resource)
         path.write_text(json.dumps(epochs))
 
