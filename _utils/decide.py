@@ -13,7 +13,9 @@ What this module owes them is the order of the steps:
 
 So a decision can be repeated, and a second master finishes what a dying one began: it finds the
 record changed and the VM not there yet. Steps of one resource go one after the other, those of
-different resources at the same time; the first step that fails ends its resource's list.
+different resources at the same time; the first step that fails ends its resource's list. A step
+with ``wait`` false is sent and not waited for; ``lose_writes`` (of `_utils/moves.py`) tells a VM to
+serve from what it has, although it knows that this is not all.
 
 The view: now (Unix seconds), cluster (the pillar), me (the master that decides), records (resource
 -> record, {} absent, None unknown), revisions (resource -> int), views (see `_utils/presence.py`;

@@ -68,7 +68,7 @@ class Rules:
     def plans(self, record):
         """Return every list of steps that decide() can answer to this record, whatever it hears."""
         epochs, holder = record[1], record[0]
-        mine = hearsay(epochs, ("service", "restarted", "frozen", "networks"))
+        mine = hearsay(epochs, ("service", "restarted", "frozen", "networks", "failed"))
         others = hearsay(epochs, ("following", "fit", "networks"))
         found = {
             self.plan(record, (one, other) if holder == 0 else (other, one))
@@ -107,7 +107,14 @@ class Rules:
             "views": {"lb1": said, "witness": said} if self.data else {"witness": said},
             "records": {self.resource: self.named(record)},
             "revisions": {self.resource: THIS_SWAP},
+            "history": self._history(record, told),
         }
+
+    def _history(self, record, told):
+        """The log of decisions: whether activating the holder has failed too often."""
+        failed = {"what": "activation failed", "resource": self.resource, "at": 0,
+                  "vm": self.vms[record[0]], "epoch": record[1]}
+        return [failed] * self.decider.FAILED if "failed" in told[record[0]][2] else []
 
     def _said(self, told):
         heard, held, true = told

@@ -110,6 +110,13 @@ def test_two_commands_at_work_at_once_serve_in_an_epoch_that_is_over():
     assert "I1/I3" in counter_example(rules)
 
 
+@pytest.mark.parametrize("data", [True, False])
+def test_a_vm_that_hears_of_its_successor_and_goes_on_is_found(data, monkeypatch):
+    rules = Rules(data)
+    monkeypatch.setattr(rules.decider, "step_down", lambda *_: {})
+    assert "I1/I3" in counter_example(rules)
+
+
 def test_a_decider_that_permits_before_it_swaps_loses_writes(monkeypatch):
     rules = Rules()
     release = rules.decider._release
