@@ -4,6 +4,7 @@ import contextlib
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 from lab.errors import LabError
@@ -18,7 +19,7 @@ class Serial:
 
     def __init__(self, folder, pairs, servers):
         self.folder, self.pairs, self.servers = Path(folder), pairs, servers
-        self.processes = Processes(self.folder / "relay.json")
+        self.processes, self._lock = Processes(self.folder / "relay.json"), threading.Lock()
 
     @property
     def vms(self):
@@ -27,8 +28,11 @@ class Serial:
 
     def up(self):
         """Make the pipes and start the relay, if it does not run."""
-        if not self.pairs or self.processes.pid:
-            return
+        with self._lock:  # machines are started by many threads, and one relay is enough
+            if self.pairs and not self.processes.pid:
+                self._start()
+
+    def _start(self):
         self.folder.mkdir(parents=True, exist_ok=True)
         Relay(self.folder, self.pairs)
         child = subprocess.Popen(

@@ -4,6 +4,7 @@ import os
 import select
 import shutil
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import yaml
@@ -87,8 +88,10 @@ def test_full_size_leaves_the_sizes_alone():
 
 
 def test_options_reach_the_pillar():
-    over = config.overlay(
-        ROOT, {"engine": "mariadb", "pillar": {"heartbeat": {"deadtime": 0.6}}, "moodle": {"file": "m.tgz", "checksum": "ab"}}, MERGE)
+    over = config.overlay(ROOT, {
+        "engine": "mariadb", "pillar": {"heartbeat": {"deadtime": 0.6}},
+        "moodle": {"file": "m.tgz", "checksum": "ab"},
+    }, MERGE)
     settled = TOPOLOGY.settled(MERGE(CLUSTER, over))
     assert settled["database"]["engine"] == "mariadb"
     assert settled["heartbeat"]["deadtime"] == 0.6
@@ -188,12 +191,19 @@ def test_a_vm_that_reboots_by_itself_comes_up_again_and_one_switched_off_does_no
     wait_until(lambda: not known.ending, "the loop to end", 5)
 
 
+def relays(line):
+    found = subprocess.run(["pgrep", "-f", str(line.folder)], capture_output=True, text=True)
+    return found.stdout.split()
+
+
 @pytest.fixture
 def lines(tmp_path):
     """Serial lines of two pairs with a relay of their own, and a function that sends."""
     found = serial.Serial(tmp_path / "serial", [("a1", "a2"), ("b1", "b2")],
                           {"s1": ["a1", "b1"], "s2": ["a2", "b2"]})
-    found.up()
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: found.up(), range(4)))
+    assert len(relays(found)) == 1
 
     def carried(sender, receiver):
         found.drain(receiver)
