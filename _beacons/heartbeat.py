@@ -94,6 +94,7 @@ def _read(path):
 
 
 def _write(path, content):
+    os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)  # heartbeatd may not run yet
     new = f"{path}.new"
     with open(new, "w", encoding="utf-8") as file:
         json.dump(content, file)
