@@ -101,15 +101,18 @@ def _split_brain(resource, facts):
 
 def major():
     """
-    Return the first number of the kernel module's version, 8 or 9, whether it is loaded or not.
+    Return the first number of the kernel module's version, loaded or not; None without a module.
 
     CLI Example::
 
         salt file1 drbd.major
     """
-    if os.path.exists(VERSION):
-        return 8 if _old() else 9
-    return int(_run("modinfo", "--field", "version", "drbd").split(".")[0])
+    try:
+        if os.path.exists(VERSION):
+            return 8 if _old() else 9
+        return int(_run("modinfo", "--field", "version", "drbd").split(".")[0])
+    except (CommandExecutionError, ValueError):
+        return None
 
 
 def generation(resource="r0"):

@@ -158,6 +158,17 @@ def test_drbd_9_without_a_connection_is_standalone(drbd):
     assert (now["connection"], now["peer_disk"]) == ("StandAlone", "DUnknown")
 
 
+def test_the_modules_version_is_known_before_it_is_loaded(drbd, monkeypatch):
+    assert drbd.major() == 8
+    nine(drbd)
+    assert drbd.major() == 9
+    monkeypatch.setattr(drbd, "VERSION", "/nonexistent/version")
+    drbd.answers["modinfo", "--field", "version", "drbd"] = "8.4.11\n"
+    assert drbd.major() == 8
+    drbd.answers["modinfo", "--field", "version", "drbd"] = ""
+    assert drbd.major() is None
+
+
 @pytest.mark.parametrize("key", ["role", "devices", "suspended", "connections"])
 def test_drbd_9_with_a_key_missing_raises(drbd, key):
     with pytest.raises(CommandExecutionError, match=key):
