@@ -336,7 +336,9 @@ def _wake():
 def _tell_refusal(view, decision, place, cause):
     """Record once what is not done although something is wrong; the first master does."""
     told = "; ".join(entry["sentence"] for entry in decision.rejected)
-    if told and told != _state.told and not decision.actions and place == 0:
+    if place:
+        return
+    if told and told != _state.told and not decision.actions:
         line = _line(decision, cause, __utils__["outlook.evidence"](view))
         _note({**line, "result": "nothing"})
     _state.told = told
