@@ -75,7 +75,7 @@ COMMANDS = {
     "php-fpm": "php-fpm8.4 -t",
     "php": "php -l {path}",
     "nftables": "nft -c -f {path}",
-    "drbd": "drbdadm dump all",
+    "drbd": "env DRBD_DRIVER_VERSION_OVERRIDE=8.4.11 drbdadm dump all",  # the module in Linux
     "exports": "mkdir -p /run/files-nfs /srv/files && mount -t tmpfs tmpfs /srv/files"
     " && mkdir /srv/files/moodledata && exportfs -ra && exportfs -s",
     "nfs": "nfsconf --file {path} --dump",
