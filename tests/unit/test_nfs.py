@@ -143,10 +143,10 @@ class Listener:
         threading.Thread(target=self.serve, daemon=True).start()
 
     def serve(self):
-        link, _ = self.socket.accept()
-        self.heard = link.recv(64)
+        self.link, _ = self.socket.accept()  # kept: one that is closed is an answer, too
+        self.heard = self.link.recv(64)
         if self.answer:
-            link.sendall(self.answer)
+            self.link.sendall(self.answer)
 
 
 @pytest.fixture
