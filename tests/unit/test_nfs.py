@@ -168,8 +168,9 @@ def test_a_server_that_answers_has_no_fault(serving, answering):
 
 
 def test_a_silent_or_unwilling_server_is_named_within_its_time(serving, answering):
-    answering(None)
+    silent = answering(None)
     assert "does not answer within 0.2 s" in serving.fault()
+    assert silent.heard
     answering("null-reply-version-mismatch.hex")
     assert serving.fault() == "the server refused the call (0, 2)"
 
