@@ -43,6 +43,8 @@ def validate(config):
 
 def beacon(config):
     """Return one event with everything that changed since the last call, or none."""
+    if "boot.pillar" not in __salt__ or not __salt__["boot.pillar"]():
+        return []  # before the first state run
     try:
         found = __salt__["files_watch.look"]()
     except (CommandExecutionError, OSError) as error:

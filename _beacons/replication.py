@@ -59,6 +59,8 @@ def validate(config):
 
 def beacon(config):
     """Return the events since the last call."""
+    if "boot.pillar" not in __salt__ or not __salt__["boot.pillar"]():
+        return []  # before the first state run
     options = _options(config)
     found = __salt__["mysql_watch.look"](options["deadtime"], options["patience"])
     known = _read(options["memory"])

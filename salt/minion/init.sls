@@ -1,3 +1,6 @@
+include:
+  - common.files
+
 # The same texts as bin/bootstrap writes: a state run right after it changes nothing.
 minion-config-managed:
   file.managed:
@@ -30,3 +33,28 @@ minion-restart-requested:
     - onchanges:
       - file: minion-config-managed
       - file: minion-units-managed
+
+minion-pillar-kept:
+  file.managed:
+    - name: /etc/cluster/pillar.json
+    - source: salt://minion/files/pillar.json.jinja
+    - template: jinja
+    - mode: '0600'
+    - show_changes: False
+    - require:
+      - file: common-directories-present
+
+minion-code-noted:
+  file.managed:
+    - name: /var/lib/cluster/code
+    - contents: {{ salt['boot.code']() }}
+    - require:
+      - file: common-directories-present
+
+# Beacons keep the functions they were loaded with; see _modules/boot.py.
+minion-beacons-refreshed:
+  module.run:
+    - saltutil.refresh_beacons: []
+    - onchanges:
+      - file: minion-pillar-kept
+      - file: minion-code-noted

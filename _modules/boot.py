@@ -1,0 +1,65 @@
+"""
+What a minion's beacons need before it has reached a master, and after its code changed.
+
+Beacons run from the first second (`beacons_before_connect`), because a VM may boot while the first
+master is dead. Their functions are those of that second: without a pillar, and later without the
+modules that a state run brought. So the pillar they need is kept on this VM's disk, and the states
+of the component `minion` have the beacons loaded anew when it or the code changes.
+"""
+
+import hashlib
+import json
+import os
+
+from salt.exceptions import CommandExecutionError
+
+PILLAR = "/etc/cluster/pillar.json"  # 0600; written by the states
+KINDS = ("beacons", "modules", "utils")
+
+
+def pillar():
+    """
+    Take the pillar from this VM's disk if no master has given one; return whether there is one.
+
+    Raises CommandExecutionError if the copy cannot be read; absent before the first state run.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt db1 boot.pillar
+    """
+    if "cluster" in __pillar__:
+        return True
+    try:
+        with open(PILLAR, encoding="utf-8") as file:
+            kept = json.load(file)
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError) as error:
+        raise CommandExecutionError(f"cannot read {PILLAR}: {error}") from error
+    for key, value in kept.items():
+        __pillar__[key] = value
+    return "cluster" in kept
+
+
+def code():
+    """
+    Return a hash of the custom modules that the masters have sent to this minion.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt db1 boot.code
+    """
+    found = hashlib.sha256()
+    for kind in KINDS:
+        folder = os.path.join(__opts__["extension_modules"], kind)
+        names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+        for name in names:
+            path = os.path.join(folder, name)
+            if name.endswith(".py"):
+                with open(path, "rb") as file:
+                    found.update(f"{kind}/{name} ".encode() + hashlib.sha256(file.read()).digest())
+    return found.hexdigest()
