@@ -25,6 +25,8 @@ _CONTROL = 6  # SO_PRIORITY: before the bulk traffic that may fill the same inte
 class Link:
     """What all links share: counting what could not be sent, closing what broke."""
 
+    every = 1  # of so many heartbeats one goes over this link
+
     def __init__(self, name, peers, interface=None):
         self.name, self.peers, self.interface = name, peers, interface
         self.socket, self.dropped, self.problem = None, 0, None
@@ -173,6 +175,10 @@ class Frames:
 
 class Serial(Link):
     """A null-modem cable to one peer."""
+
+    # A serial port costs the processor an interrupt for every few bytes. Too many would leave less
+    # than one heartbeat in warntime.
+    every = 3
 
     def __init__(self, name, peers, device, speed=115200):
         super().__init__(name, peers)

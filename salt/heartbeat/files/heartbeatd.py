@@ -53,7 +53,7 @@ class Daemon:
         self.selector = selectors.DefaultSelector()
         self.selector.register(self.helper, selectors.EVENT_READ, self.hear_helper)
         self.links, self.resting, self.answered = {}, {}, {}
-        self.next_tick, self.next_view = now, now
+        self.next_tick, self.next_view, self.ticks = now, now, 0
         self.seen, self.own, self.health = {}, {}, {}
         self.changed = False
         self.reload = self.stop = False
@@ -174,8 +174,9 @@ class Daemon:
         self.next_tick = max(self.next_tick + self.config.timing.keepalive, now)
         self.connect()
         self.know_self()
+        self.ticks += 1
         for link in self.links.values():
-            for peer in link.peers if link.is_open() else ():
+            for peer in link.peers if link.is_open() and self.ticks % link.every == 0 else ():
                 self.send(link, peer)
         if self.view.incarnation != self.kept:
             self.kept = self.view.incarnation
