@@ -85,6 +85,12 @@ def test_all_that_fail_together_go_on_since_files_or_database_move(two, problem)
     assert rules.IN not in rules.choose(two, (), 101.0 + rules.TOGETHER).values()
 
 
+def test_all_that_are_only_slow_go_on_since_a_page_would_not_help_the_users(two):
+    for server in two:
+        fail(server, STUCK, CHECK["fall"])
+    assert set(rules.choose(two, (), 101.0 + 9 * rules.TOGETHER).values()) == {rules.IN}
+
+
 def test_a_server_that_just_boots_does_not_serve_although_nobody_else_does(two):
     for server in two:
         fail(server, DOWN, CHECK["fall"])

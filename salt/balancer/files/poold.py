@@ -9,8 +9,10 @@ down    nobody answers: it is taken out, and its connections are cut, so that cl
 stuck   connects, but does not answer as it should: nothing new; cut when that lasts (CUT).
 unfit   alive, but its page says that it cannot serve: nothing new, and nothing is cut.
 
-All stuck or unfit at once have one cause behind them, files or database that just move. Taken out,
-they would help nobody: they go on for TOGETHER seconds. With nobody left a page says sorry.
+All stuck or unfit at once have one cause behind them: files or database that just move, or more
+users than they can serve. Taken out, they would help nobody. They go on while they are only silent,
+and for TOGETHER seconds if they say themselves that they cannot serve. With nobody left a page says
+sorry.
 
 The kernel's weights are its memory: 0 is out, and a restart neither invents nor forgets a failure.
 A weight above 0 is an operator's business and stays as it is. Usage: poold.py [CONFIGURATION]
@@ -44,29 +46,36 @@ from poold_rules import (
 )
 
 PORT, ALIVE = 80, "/health/alive"
-PAGE, PAGE_PATIENCE = 2.0, 2.5  # seconds between two pages; to connect, and twice for the answer
+# Seconds for an answer: under load it waits behind those of the users, and a busy server that is
+# taken out leaves its load to the others.
+ANSWER = 2.0
+PAGE, PAGE_PATIENCE = 2.0, 5.0  # seconds between two pages; for the answer
 TICK, REST = 0.5, 0.1  # between two looks at the table; between cutting off and putting back at 0
 MOST, IP_FREEBIND = 65536, 15
 RUN, DRAINED, TABLE = "/run/cluster", "/var/lib/cluster/drained.json", "/proc/net/ip_vs"
 
 
-async def ask(address, path, patience, expect):
-    """Return (None, DOWN or STUCK; why): what an HTTP request found."""
+async def ask(address, path, expect, connect, patience):
+    """
+    Return (None, why), or (DOWN, STUCK or UNFIT, why): no connection, no answer, the wrong one.
+
+    connect, patience: seconds for the connection and for the answer.
+    """
     problem, writer = DOWN, None
     try:
-        async with asyncio.timeout(patience) as limit:
+        async with asyncio.timeout(connect) as limit:
             reader, writer = await asyncio.open_connection(address, PORT)
             problem = STUCK
             # The kernel connects at once; Apache and PHP may have other requests before this one.
-            limit.reschedule(asyncio.get_running_loop().time() + 2 * patience)
+            limit.reschedule(asyncio.get_running_loop().time() + patience)
             writer.write(f"GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n".encode())
             answer = b""
             while len(answer) < MOST and (more := await reader.read(MOST)):
                 answer += more
     except TimeoutError:
         if problem == DOWN:
-            return problem, f"does not connect within {patience:g} s"
-        return problem, f"no answer to {path} within {2 * patience:g} s"
+            return problem, f"does not connect within {connect:g} s"
+        return problem, f"no answer to {path} within {patience:g} s"
     except OSError as error:
         return problem, f"{path}: {os.strerror(error.errno) if error.errno else error}"
     finally:
@@ -76,9 +85,9 @@ async def ask(address, path, patience, expect):
     status = head.partition(b"\r\n")[0].decode("ascii", "replace")
     if status.split()[1:2] != ["200"]:
         said = " ".join(body.decode("utf-8", "replace").split())
-        return STUCK, f"{path} answered {status!r}: {said[:150]}"
+        return UNFIT, f"{path} answered {status!r}: {said[:150]}"
     if expect.encode() not in body:
-        return STUCK, f"{path} did not answer {expect!r}"
+        return UNFIT, f"{path} did not answer {expect!r}"
     return None, f"{path} answered as it should"
 
 
@@ -132,10 +141,10 @@ class Pool:
         """Ask whether it is alive; after a failure sooner again."""
         while True:
             begun, patience = time.monotonic(), self.check["timeout"]
-            problem, why = await ask(server.address, ALIVE, patience, "alive")
+            problem, why = await ask(server.address, ALIVE, "alive", patience, ANSWER)
             now = time.monotonic()
             # Much later than its time-out: it was this process that did not run.
-            if not problem or now - begun < 4 * patience:
+            if not problem or now - begun < 2 * (patience + ANSWER):
                 self.note(server, server.note_alive, problem, why, self.check, now)
             pause = min(self.check["interval"], patience) if problem else self.check["interval"]
             await asyncio.sleep(max(0.01, pause - (now - begun)))
@@ -145,7 +154,7 @@ class Pool:
         while True:
             if server.state in (UP, UNFIT):
                 page, expect = self.check["path"], self.check["expect"]
-                found = await ask(server.address, page, PAGE_PATIENCE, expect)
+                found = await ask(server.address, page, expect, ANSWER, PAGE_PATIENCE)
                 self.note(server, server.note_page, *found, time.monotonic())
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(PAGE if server.state == UP else PAGE / 2):

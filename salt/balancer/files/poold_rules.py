@@ -30,6 +30,7 @@ class Server:
         self.since, self.left, self.time = now, now, time.time()
         self.good = self.bad = self.misses = 0
         self.cut = False  # what it had was cut off since it was up
+        self.silent = False  # it did not answer, which says less than a wrong answer
 
     def become(self, state, why, now):
         self.why = why
@@ -44,12 +45,12 @@ class Server:
         self.misses = 0
 
     def note_alive(self, problem, why, check, now):
-        """problem: None, DOWN or STUCK."""
+        """problem: None, DOWN, STUCK or UNFIT (a wrong answer)."""
         if problem:
-            self.good, self.bad = 0, self.bad + 1
+            self.good, self.bad, self.silent = 0, self.bad + 1, problem == STUCK
             # Nothing is lost if one that is only slow gets nothing new for a while.
-            if self.bad >= check["fall"] - (problem == STUCK):
-                self.become(problem, why, now)
+            if self.bad >= check["fall"] - (problem != DOWN):
+                self.become(DOWN if problem == DOWN else STUCK, why, now)
             return
         self.good, self.bad = self.good + 1, 0
         if self.state in (DOWN, STUCK) and self.good >= check["rise"]:
@@ -57,6 +58,8 @@ class Server:
 
     def note_page(self, problem, why, now):
         self.misses = self.misses + 1 if problem else 0
+        if self.state in (UP, UNFIT):
+            self.silent = problem == STUCK
         if self.state == UNFIT and not problem:
             self.become(UP, why, now)
         elif self.state == UNFIT:
@@ -77,7 +80,8 @@ def choose(servers, drained, now):
     up = [server for server in able if server.state == UP]
     serving = up or [server for server in spare if server.state == UP] or [
         server for server in able
-        if server.trusted and server.state in (STUCK, UNFIT) and now - server.left < TOGETHER
+        if server.trusted and server.state in (STUCK, UNFIT)
+        and (server.silent or now - server.left < TOGETHER)
     ]  # fmt: skip
     found = {server.name: OUT for server in servers} | {server.name: IN for server in serving}
     for server in servers:
