@@ -46,6 +46,7 @@ class Minion:
         monkeypatch.setattr(self.module, "MIRRORED", str(folder / "mirrored"))
         monkeypatch.setattr("time.clock_gettime", lambda _: self.clock)
         salt = {"files_watch.look": self.module.look}
+        salt = {**salt, "boot.pillar": lambda: True}
         self.beacon = load("_beacons/drbd.py", salt, opts={"id": "file1"})
         monkeypatch.setattr(self.beacon, "VIEW", str(folder / "view"))
 

@@ -8,6 +8,7 @@ QUIET = {"service": None, "frozen": None, "following": True, "fit": True}
 def beacon_on(tmp_path, looks):
     looks = iter(looks)
     loaded = load("_beacons/replication.py", salt={
+        "boot.pillar": lambda: True,
         "mysql_watch.look": lambda deadtime, patience: next(looks),
     })  # fmt: skip
     config = [{"memory": str(tmp_path / "cluster/beacon.json")}]
@@ -35,6 +36,7 @@ def test_unknown_is_no_change(tmp_path):
 
 def test_event_carries_its_own_time_and_this_boot(tmp_path):
     loaded = load("_beacons/replication.py", salt={
+        "boot.pillar": lambda: True,
         "mysql_watch.look": lambda deadtime, patience: found(service=False),
     })  # fmt: skip
     (event,) = loaded.beacon([{"memory": str(tmp_path / "beacon.json")}])
