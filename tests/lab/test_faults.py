@@ -88,8 +88,8 @@ def test_a_vm_that_reboots_or_panics_is_replaced_and_rejoins_by_itself(trial, pa
 
 # --- freezes -------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("resource", [
-    "database", pytest.param("director", marks=slow), pytest.param("files", marks=slow)])
+@slow
+@pytest.mark.parametrize("resource", MOVING)
 def test_an_active_vm_freezes_and_its_thaw_changes_nothing(trial, resource):
     frozen = trial.holder(resource)
     trial.pause(frozen)
@@ -129,15 +129,14 @@ def test_a_command_that_was_sent_before_a_freeze_is_refused_after_it(trial):
 
 # --- links ---------------------------------------------------------------------------------------
 
+@slow
 @pytest.mark.parametrize(("part", "link", "way"), [
-    ("holder of database", "eth1", None),
-    *(pytest.param(*case, marks=slow) for case in [
-        ("holder of director", "eth0", None), ("holder of director", "eth1", None),
-        ("holder of files", "eth1", None), ("holder of files", "eth1", "in"),
-        ("holder of files", "eth1", "out"), ("holder of database", "eth1", "in"),
-        ("holder of database", "eth1", "out"), ("holder of director", None, None),
-        ("holder of database", None, None), ("standby of files", "eth1", None),
-        ("standby of database", None, None)])])
+    ("holder of director", "eth0", None), ("holder of director", "eth1", None),
+    ("holder of files", "eth1", None), ("holder of files", "eth1", "in"),
+    ("holder of files", "eth1", "out"), ("holder of database", "eth1", None),
+    ("holder of database", "eth1", "in"), ("holder of database", "eth1", "out"),
+    ("holder of director", None, None), ("holder of database", None, None),
+    ("standby of files", "eth1", None), ("standby of database", None, None)])
 def test_a_vm_without_its_network_is_replaced_and_rejoins(trial, part, link, way):
     vm = vm_of(trial, part)
     trial.cut(f"{vm}:{link}" if link else vm, way)
@@ -189,6 +188,7 @@ def test_heartbeats_get_through_a_link_that_loses_a_third(trial):
     assert {name: trial.holder(name) for name in MOVING} == holders
 
 
+@slow
 def test_forged_heartbeats_at_ten_thousand_a_second_change_nothing(trial):
     holders = {name: trial.holder(name) for name in MOVING}
     sent = trial.forge(holders["database"], per_second=10_000, seconds=10)
@@ -352,7 +352,8 @@ def test_a_switch_moves_a_resource_and_loses_nothing(trial):
         assert trial.holder(resource) == target
 
 
-@pytest.mark.parametrize("server", ["server1", pytest.param("server2", marks=slow)])
+@slow
+@pytest.mark.parametrize("server", ["server1", "server2"])
 def test_a_server_goes_out_of_service_and_comes_back_under_load(trial, server):
     done = trial.ha("evacuate", server, "a test", timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
