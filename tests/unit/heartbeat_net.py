@@ -138,8 +138,12 @@ class Net:
         return ["ip", "netns", "exec", self.prefix + name, *map(str, argv)]
 
     def drop(self, name, fraction, device):
-        """Let ``name`` lose a fraction (0 to 1) of what arrives on the device from now on."""
-        share = f"numgen random mod 1000 < {int(fraction * 1000)}"
+        """
+        Let ``name`` lose a fraction (0 to 1) of what arrives on the device from now on.
+
+        Counted, not drawn: drawn at 30 %, one run in a hundred would lose a whole deadtime.
+        """
+        share = f"numgen inc mod 10 < {round(fraction * 10)}"
         self.filter(name, f"iifname {device} {share} drop")
 
     def filter(self, name, rule):

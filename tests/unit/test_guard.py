@@ -67,7 +67,7 @@ def test_a_wrong_pillar_brings_every_error_and_no_secret(tree):
         "cluster.sizes.web.memory: 5 is not a size, a whole number and one of K, M, G, T, "
         "like 500M; perhaps 5M",
         "cluster.x: unknown key; known here: name, servers, networks, addresses, sizes, vms, "
-        "traffic, heartbeat, arbiter, balancer, files, database, moodle, time",
+        "traffic, heartbeat, arbiter, fencing, balancer, files, database, moodle, time",
     ]
 
 
