@@ -46,8 +46,8 @@ minion-pillar-kept:
 
 minion-code-noted:
   file.managed:
-    - name: /var/lib/cluster/code
-    - contents: {{ salt['boot.code']() }}
+    - name: /etc/cluster/code.json
+    - contents: {{ {'code': salt['boot.code']()} | json | yaml_dquote }}
     - require:
       - file: common-directories-present
 
