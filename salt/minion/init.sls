@@ -51,10 +51,11 @@ minion-code-noted:
     - require:
       - file: common-directories-present
 
-# Beacons keep the functions they were loaded with; see _modules/boot.py.
-minion-beacons-refreshed:
+# A state run brings modules to itself only, and beacons keep the functions they were loaded with;
+# see _modules/boot.py.
+minion-modules-refreshed:
   module.run:
-    - saltutil.refresh_beacons: []
+    - saltutil.refresh_modules: []
     - onchanges:
       - file: minion-pillar-kept
       - file: minion-code-noted
