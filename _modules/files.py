@@ -239,7 +239,16 @@ def _serving():
 
 def _serve():
     if not __salt__["nfs.threads"]():
+        __salt__["nfs_clients.forget"](_dead_clients())
         __salt__["nfs.start"]()
+
+
+def _dead_clients():
+    vms = __utils__["topology.vms"](__pillar__["cluster"], "web")
+    try:
+        return __salt__["heartbeat.lost"]([vm["name"] for vm in vms])
+    except CommandExecutionError:
+        return []  # nobody can tell: the server waits for all of them
 
 
 def _addresses():

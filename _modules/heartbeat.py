@@ -52,3 +52,26 @@ def view():
         return {**found, "age": round(time.clock_gettime(time.CLOCK_BOOTTIME) - found["at"], 3)}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CommandExecutionError(f"there is no view of heartbeatd in {VIEW}: {error}") from error
+
+
+def lost(names):
+    """
+    Return those of the VMs ``names`` that every balancer and witness heard here calls lost.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt file1 heartbeat.lost '[web1, web2]'
+    """
+    found = view()
+    vms = __utils__["topology.vms"](__pillar__["cluster"])
+    watching = {vm["name"] for vm in vms if vm["role"] in ("balancer", "witness")}
+    told = [
+        peer["silent"]
+        for name, peer in found["peers"].items()
+        if name in watching and peer["state"] == "up" and not peer["deaf"]
+    ]
+    if found["age"] > 3 or not told:
+        return []
+    return [name for name in names if all(silent.get(name) == "lost" for silent in told)]

@@ -46,6 +46,8 @@ class VM:
         names = [name for name in vars(VM) if name.startswith("_do_")]
         salt = {name[4:].replace("__", "."): getattr(self, name) for name in names}
         utils = Utils({"topology.floating": lambda cluster, name, resource: [ADDRESS]})
+        utils["topology.vms"] = lambda cluster, role: [{"name": "web1"}, {"name": "web2"}]
+        self.lost, self.forgotten = [], None
         utils["health.write"] = lambda name, ok, lasting=False: self.health.update({name: ok})
         self.module, self.data, self.standby = (
             load(f"_modules/{name}.py", salt, {"cluster": {}}, {"id": "file1"}, utils=utils)
@@ -171,6 +173,14 @@ class VM:
     def _do_nfs__threads(self):
         return self.threads
 
+    def _do_heartbeat__lost(self, names):
+        return [name for name in names if name in self.lost]
+
+    def _do_nfs_clients__forget(self, names):
+        assert not self.threads
+        self.forgotten = names
+        return names
+
     def _do_nfs__start(self):
         self.step("nfs.start")
         self.threads = 8
@@ -210,6 +220,13 @@ class VM:
 @pytest.fixture
 def vm(tmp_path, monkeypatch):
     return lambda **drbd: VM(tmp_path, monkeypatch, **drbd)
+
+
+def test_a_takeover_does_not_wait_for_the_clients_that_died_too(vm):
+    server = vm()
+    server.lost = ["web2"]
+    server.activate()
+    assert server.forgotten == ["web2"]
 
 
 def test_data_first_address_last(vm):

@@ -181,3 +181,20 @@ def test_the_view_is_read_with_its_age(tmp_path, monkeypatch):
 
 def test_minions_are_sent_the_beacon():
     assert (ROOT / "salt/_beacons").resolve() == ROOT / "_beacons"
+
+
+@pytest.mark.parametrize(("lb1", "witness", "found"), [
+    ({"web2": "lost", "web1": "late"}, {"web2": "lost"}, ["web2"]),
+    ({"web2": "lost"}, {"web2": "late"}, []),
+    ({"web2": "lost"}, {}, []),
+    ({}, {}, []),
+])
+def test_a_vm_is_lost_to_who_watches_only_if_all_of_them_say_so(monkeypatch, lb1, witness, found):
+    module = load("_modules/heartbeat.py", pillar={"cluster": pillars.cluster()})
+    peers = {"lb1": lb1, "witness": witness, "file1": {}}
+    up = {name: {"state": "up", "deaf": False, "silent": said} for name, said in peers.items()}
+    dead = {"lb2": {"state": "dead", "deaf": False, "silent": {}}}
+    monkeypatch.setattr(module, "view", lambda: {"age": 0.5, "peers": up | dead})
+    assert module.lost(["web1", "web2"]) == found
+    monkeypatch.setattr(module, "view", lambda: {"age": 9, "peers": up | dead})
+    assert module.lost(["web1", "web2"]) == []
