@@ -34,12 +34,20 @@ def test_public_and_gateway_address_are_on_the_same_balancer_and_on_one_only(clu
     assert public == gateway == [cluster.holder("director")]
 
 
-def test_both_balancers_hold_the_same_ipvs_table(cluster):
+def test_both_balancers_hold_the_same_ipvs_table_and_a_page_of_their_own(cluster):
     tables = cluster.salt("lb1,lb2", "ipvs.services")
-    assert tables["lb1"] == tables["lb2"]
+    internal = {vm.name: vm.entry["addresses"]["internal"] for vm in cluster.lab.machines.values()}
     servers = [vm for vm in cluster.lab.machines.values() if vm.role == "web"]
     ports = cluster.lab.cluster["balancer"]["ports"]
+    pages = {}
+    for balancer, services in tables.items():
+        for service in services:
+            own = [each for each in service["servers"] if each["address"] == internal[balancer]]
+            pages.setdefault(balancer, []).extend(each["weight"] for each in own)
+            service["servers"] = [each for each in service["servers"] if each not in own]
+    assert tables["lb1"] == tables["lb2"]
     assert sum(len(service["servers"]) for service in tables["lb1"]) == len(servers) * len(ports)
+    assert pages == {"lb1": [0] * len(ports), "lb2": [0] * len(ports)}  # nobody need be sorry
 
 
 def test_the_replica_refuses_what_moodle_may_write_elsewhere(cluster):
