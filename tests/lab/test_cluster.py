@@ -42,7 +42,8 @@ def test_both_balancers_hold_the_same_ipvs_table_and_a_page_of_their_own(cluster
     pages = {}
     for balancer, services in tables.items():
         for service in services:
-            own = [each for each in service["servers"] if each["address"] == internal[balancer]]
+            own = [each for each in service["servers"]
+                   if each["server"].startswith(f"{internal[balancer]}:")]
             pages.setdefault(balancer, []).extend(each["weight"] for each in own)
             service["servers"] = [each for each in service["servers"] if each not in own]
     assert tables["lb1"] == tables["lb2"]
