@@ -247,7 +247,7 @@ def master_config(cluster, name=None):
     """Return the content of master.d/cluster.conf, bound to the internal address of ``name``."""
     config = {"id": f"{name}_master", "interface": internal(cluster, name)} if name else {}
     return config | {
-        "worker_threads": 2,  # a third costs 30 to 70 MB on a balancer of 500 MB
+        "worker_threads": 2,  # a third costs a balancer 30 to 70 MB
         "timeout": 2,
         # Between two rounds of "still at it?" to every minion; each costs a slow VM CPU time.
         "gather_job_timeout": 10,

@@ -2,7 +2,6 @@
 # alone), and the names that disks have in a User-Mode Linux VM.
 cluster:
   sizes:
-    balancer: {vcpus: 1, memory: 768M, disk: 8G}
     web: {vcpus: 1, memory: 704M, disk: 8G}
     file: {vcpus: 1, memory: 320M, disk: 8G, data_disk: 2G}
     database: {vcpus: 1, memory: 1G, disk: 8G, data_disk: 4G}
