@@ -34,7 +34,7 @@ def test_a_vm_knows_its_size_and_interfaces():
         "server": "server1",
         "addresses": {"internal": "192.168.10.10"},
         "interfaces": {"public": "eth0", "internal": "eth1"},
-        "size": {"vcpus": 1, "memory": 500 * 2**20, "disk": 8 * 2**30, "data_disk": None},
+        "size": {"vcpus": 1, "memory": 768 * 2**20, "disk": 8 * 2**30, "data_disk": None},
     }
     assert topology.vm(CLUSTER, "witness")["server"] is None
 

@@ -24,7 +24,7 @@ def test_the_design_s_own_sizes():
         "performance_schema": True,
     }  # fmt: skip
     assert tuned("file1") == {"nfs_threads": 24}
-    assert tuned("lb1") == {"conn_tab_bits": 17}
+    assert tuned("lb1") == {"conn_tab_bits": 18}
     assert tuned("witness") == {}
 
 
