@@ -7,6 +7,18 @@ import pytest
 from tests.lab.conftest import RESOURCES
 
 
+def tables_and_pages(cluster):
+    """Return {balancer: its table without its own page} and {balancer: weights of its page}."""
+    tables, pages = cluster.salt("lb1,lb2", "ipvs.services"), {}
+    for balancer, services in tables.items():
+        address = cluster.lab[balancer].entry["addresses"]["internal"]
+        for service in services:
+            own = [each for each in service["servers"] if each["server"].startswith(f"{address}:")]
+            pages.setdefault(balancer, []).extend(each["weight"] for each in own)
+            service["servers"] = [each for each in service["servers"] if each not in own]
+    return tables, pages
+
+
 def test_every_vm_answers_its_masters(cluster):
     assert cluster.salt("*", "test.ping") == dict.fromkeys(cluster.lab.machines, True)
 
@@ -35,18 +47,10 @@ def test_public_and_gateway_address_are_on_the_same_balancer_and_on_one_only(clu
 
 
 def test_both_balancers_hold_the_same_ipvs_table_and_a_page_of_their_own(cluster):
-    tables = cluster.salt("lb1,lb2", "ipvs.services")
-    internal = {vm.name: vm.entry["addresses"]["internal"] for vm in cluster.lab.machines.values()}
+    tables, pages = tables_and_pages(cluster)
+    assert tables["lb1"] == tables["lb2"]
     servers = [vm for vm in cluster.lab.machines.values() if vm.role == "web"]
     ports = cluster.lab.cluster["balancer"]["ports"]
-    pages = {}
-    for balancer, services in tables.items():
-        for service in services:
-            own = [each for each in service["servers"]
-                   if each["server"].startswith(f"{internal[balancer]}:")]
-            pages.setdefault(balancer, []).extend(each["weight"] for each in own)
-            service["servers"] = [each for each in service["servers"] if each not in own]
-    assert tables["lb1"] == tables["lb2"]
     assert sum(len(service["servers"]) for service in tables["lb1"]) == len(servers) * len(ports)
     assert pages == {"lb1": [0] * len(ports), "lb2": [0] * len(ports)}  # nobody need be sorry
 

@@ -3,6 +3,7 @@
 import pytest
 
 from lab.deadline import wait_until
+from tests.lab.test_cluster import tables_and_pages
 
 REJOIN = 180  # seconds: boot in a VM without hardware support, then resynchronise
 
@@ -43,5 +44,5 @@ def test_a_web_vm_that_lost_power_comes_back_into_service(cluster, tmp_path):
 
 
 def test_tables_are_equal_again_after_a_balancer_booted(cluster):
-    tables = cluster.salt("lb1,lb2", "ipvs.services")
+    tables, _ = tables_and_pages(cluster)
     assert tables["lb1"] == tables["lb2"] != []
