@@ -3,6 +3,7 @@ A balancer's own execution modules inside its master's process, without a minion
 """
 
 import contextlib
+import json
 import logging
 import os
 import queue
@@ -19,6 +20,7 @@ WARM = (
     "address.list", "arbiter.look", "claim.take", "decisions.read", "director.status",
     "fencing.off", "heartbeat.view", "ipvs.loaded", "marks.read", "topology.me",
 )  # fmt: skip
+KEPT = "/etc/cluster/pillar.json"  # see _modules/boot.py
 WARM_UTILS = ("etcd.call", "keeper.get", "record.apply", "topology.vms")
 
 
@@ -64,11 +66,12 @@ class Minion:
         if self.known[0] != stamp:
             try:
                 self.known = (stamp, self._compiled())
-            except Exception:
-                if self.known[1] is None:
+            except Exception as error:
+                before = self.known[1] or _kept()
+                if before is None:
                     raise
-                log.exception("the pillar is wrong; the failover goes by what it was before")
-                self.known = (stamp, self.known[1])
+                log.warning("the failover goes by the pillar of before: %s", error)
+                self.known = (stamp, before)
         return self.known[1]
 
     def _stamp(self):
@@ -82,7 +85,7 @@ class Minion:
     def _compiled(self):
         compiler = salt.pillar.Pillar(self.opts, {"id": self.me}, self.me, "base")
         try:
-            compiled = compiler.compile_pillar(ext=False)
+            compiled = compiler.compile_pillar(ext=True)  # with the check of pillar and secrets
         finally:
             compiler.destroy()
         settled = salt.loader.utils(self.opts)["topology.settled"]
@@ -117,6 +120,15 @@ class Minion:
 
     def _folders(self, name):
         return [os.path.join(tree, name) for tree in self.opts["module_dirs"]]
+
+
+def _kept():
+    """Return the cluster that the last state run of this VM was made from, None if there is none."""
+    try:
+        with open(KEPT, encoding="utf-8") as file:
+            return json.load(file)["cluster"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def minion(opts):

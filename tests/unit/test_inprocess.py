@@ -73,3 +73,11 @@ def test_without_any_pillar_there_is_nothing_to_go_by(minion):
     (minion.tree / "pillar/cluster.sls").write_text("cluster: {vms: {web9: {role: web}}}")
     with pytest.raises(SaltException, match="no pillar for lb2"):
         minion.cluster()
+
+
+def test_a_master_that_starts_on_a_wrong_pillar_goes_by_the_last_state_run(minion, monkeypatch):
+    kept = minion.tree / "kept.json"
+    kept.write_text('{"cluster": {"vms": {"lb2": {"role": "balancer"}}}}')
+    monkeypatch.setitem(type(minion).cluster.__globals__, "KEPT", str(kept))
+    minion._compiled = unittest.mock.Mock(side_effect=SaltException("wrong"))
+    assert list(minion.cluster()["vms"]) == ["lb2"]
