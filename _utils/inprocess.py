@@ -123,7 +123,7 @@ class Minion:
 
 
 def _kept():
-    """Return the cluster that the last state run of this VM was made from, None if there is none."""
+    """Return the cluster of the last state run on this VM, None if there was none."""
     try:
         with open(KEPT, encoding="utf-8") as file:
             return json.load(file)["cluster"]
