@@ -19,7 +19,7 @@ FORBIDDEN = {
 }
 OURS = re.compile(r"/extmods/|/srv/cluster/|/usr/local/lib/cluster/")
 JOURNAL = "journalctl --no-pager -o short --since @{since:.0f} | grep -aE {pattern} | head -n 20; :"
-TRACES = ("tail -c +$(($(cat /run/lab-size-$(basename {log}) 2>/dev/null || echo 0) + 1)) {log}"
+TRACES = ("tail -c +$(($(cat /var/tmp/lab-size-$(basename {log}) 2>/dev/null || echo 0) + 1)) {log}"
           " 2>/dev/null | grep -a -A40 '^Traceback' | head -c 60000; :")
 LOGS = ("/var/log/salt/master", "/var/log/salt/minion")
 
@@ -107,10 +107,10 @@ def _mark(lab, resource, vm, machine):
 
 
 def remember_logs(lab):
-    """Remember how long Salt's logs are now."""
-    script = "; ".join(f"stat -c %s {log} >/run/lab-size-$(basename {log}) 2>/dev/null"
+    """Remember how long Salt's logs are now, also over a power cut."""
+    script = "; ".join(f"stat -c %s {log} >/var/tmp/lab-size-$(basename {log}) 2>/dev/null"
                        for log in LOGS)
-    _everywhere(lab, f"{script}; :")
+    _everywhere(lab, f"{script}; sync /var/tmp/lab-size-*; :")
 
 
 def horrors(lab, since, allowed=()):

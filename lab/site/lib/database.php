@@ -20,7 +20,11 @@ function db(): mysqli {
 /** Run a statement; {name} is a table of the site. */
 function query(string $sql, array $values = []): mysqli_result|bool {
     global $CFG;
-    return db()->execute_query(preg_replace('/\{(\w+)\}/', $CFG->prefix . '$1', $sql), $values);
+    $result = db()->execute_query(preg_replace('/\{(\w+)\}/', $CFG->prefix . '$1', $sql), $values);
+    if ($result === false) {   // a connection that dies meanwhile raises nothing
+        throw new RuntimeException('the database did not answer: ' . db()->error);
+    }
+    return $result;
 }
 
 function row(string $sql, array $values = []): ?array {
