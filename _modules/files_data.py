@@ -23,6 +23,7 @@ VERDICT = "/run/cluster/verdict/files"  # read by the fence-peer handler
 BEHIND = "/var/lib/cluster/files.behind"  # written by files_watch and by a handler of DRBD
 PEER = 20  # seconds a founder waits for its peer, because with it no first sync is needed
 GRANTED = 10  # seconds a permission lasts at most if whoever gave it was killed meanwhile
+LETTING_GO = 5  # seconds; the kernel drops what NFS or udev had open a moment after they ended
 TIMEOUT = 20  # seconds; of a mount with a long journal. More than a takeover may ever last.
 WWW_DATA = 33  # fixed by Debian's base-passwd on every VM
 DIRECTORIES = (
@@ -241,7 +242,7 @@ def unmount():
         salt file1 files_data.unmount
     """
     if mounted():
-        _run("umount", MOUNT)
+        _let_go(lambda: _run("umount", MOUNT))
 
 
 def secondary():
@@ -254,7 +255,19 @@ def secondary():
     """
     now = __salt__["drbd.status"](DRBD)
     if now["configured"] and now["role"] == "Primary":
-        __salt__["drbd.demote"](DRBD)
+        _let_go(lambda: __salt__["drbd.demote"](DRBD))
+
+
+def _let_go(step):
+    """Try ``step`` until it succeeds or has been failing for LETTING_GO seconds; raise its error."""
+    until = time.monotonic() + LETTING_GO
+    while True:
+        try:
+            return step()
+        except CommandExecutionError:
+            if time.monotonic() > until:
+                raise
+        time.sleep(0.05)  # between two looks at a named condition with a deadline
 
 
 def mounted():

@@ -21,14 +21,12 @@ class Host:
             (folder / path).mkdir(parents=True)
         (folder / "proc/sysrq-trigger").touch()
         (folder / "proc/uptime").write_text("1000.25 900.00\n")
-        self.tool("timeout", 'shift 3\nexec "$@"')
         for name in ("logger", "systemctl", "umount", "drbdadm", "mountpoint", "sync"):
             self.tool(name)
 
     def tool(self, name, body="", code=0):
         file = self.bin / name
-        note = "" if name == "timeout" else f'echo {name} "$@" >> {self.root}/ran\n'
-        file.write_text(f"#!/bin/sh\n{note}{body}\nexit {code}\n")
+        file.write_text(f'#!/bin/sh\necho {name} "$@" >> {self.root}/ran\n{body}\nexit {code}\n')
         file.chmod(0o755)
 
     def run(self, script, **environment):
@@ -103,6 +101,14 @@ def test_what_does_not_end_is_rebooted(host, broken):
     host.tool(broken, code=1)
     assert host.run("step-down.sh") == 1
     assert host.rebooted
+
+
+@pytest.mark.parametrize("busy", ["umount", "drbdadm"])
+def test_what_is_busy_for_a_moment_is_waited_for(host, busy):
+    host.drbd("connected-primary")
+    host.tool(busy, f"[ $(grep -c '^{busy}' {host.root}/ran) -gt 3 ] || exit 32")
+    assert host.run("step-down.sh") == 0
+    assert not host.rebooted
 
 
 def test_a_drbd_that_does_not_answer_counts_as_primary_if_the_kernel_says_so(host):

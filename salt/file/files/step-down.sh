@@ -10,6 +10,11 @@ reboot_now() {
     exit 1
 }
 
+# What NFS or udev had open, the kernel drops a moment after they ended.
+let_go() {
+    timeout -s KILL 3 sh -c 'until "$@"; do sleep 0.1; done' let_go "$@"
+}
+
 resource=$(timeout -s KILL 2 drbdsetup events2 --now r0 | grep '^exists resource') || resource=
 case $resource in
 '') [ -e /sys/module/drbd ] && grep -q ro:Primary/ /proc/drbd && reboot_now "DRBD does not answer" ;;
@@ -18,9 +23,9 @@ case $resource in
 esac
 timeout -s KILL 4 systemctl stop files-nfs || reboot_now "the NFS server does not stop"
 if mountpoint -q /srv/files; then
-    timeout -s KILL 3 umount /srv/files || reboot_now "/srv/files does not unmount"
+    let_go umount /srv/files || reboot_now "/srv/files does not unmount"
 fi
 case $resource in
-*role:Primary*) timeout -s KILL 2 drbdadm secondary r0 || reboot_now "r0 stays Primary" ;;
+*role:Primary*) let_go drbdadm secondary r0 || reboot_now "r0 stays Primary" ;;
 esac
 exit 0
