@@ -14,7 +14,6 @@ import ipaddress
 import json
 import socket
 import struct
-import subprocess
 import time
 
 import salt.utils.path
@@ -37,16 +36,8 @@ def __virtual__():
     return False, "ip (iproute2) is not installed"
 
 
-def _run(*args, stdin=None):
-    command = ["ip", *args]
-    try:
-        done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=10)
-    except (OSError, subprocess.TimeoutExpired) as err:
-        raise CommandExecutionError(f"{' '.join(command)}: {err}") from err
-    if done.returncode:
-        told = f" <<< {stdin!r}" if stdin else ""
-        raise CommandExecutionError(f"{' '.join(command)}{told}: {done.stderr.strip()}")
-    return done.stdout
+def _run(*args, **given):
+    return __utils__["command.output"](["ip", *args], timeout=10, **given)
 
 
 def _parse(text):
@@ -115,7 +106,7 @@ def present_all(addresses, gateway=None):
             f" src {first['address']}"
         )
     try:
-        _run("-batch", "-", stdin="".join(f"{line}\n" for line in lines))
+        _run("-batch", "-", input="".join(f"{line}\n" for line in lines))
         _announce(addresses, count=3, interval=0.05)
     except (CommandExecutionError, SaltInvocationError):  # the latter: no Ethernet interface
         absent_all(addresses)
@@ -155,7 +146,7 @@ def absent_all(addresses):
     ]
     if lines:
         # -force: one that cannot be removed must not keep the others up
-        _run("-force", "-batch", "-", stdin="".join(lines))
+        _run("-force", "-batch", "-", input="".join(lines))
     return bool(lines)
 
 

@@ -8,7 +8,6 @@ and last MiB are zero. "Could not be told" is None, and never taken for blank.
 import json
 import os
 import stat
-import subprocess
 
 import salt.utils.path
 from salt.exceptions import CommandExecutionError
@@ -23,13 +22,7 @@ def __virtual__():
 
 
 def _run(*command):
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=30)
-    except (OSError, subprocess.TimeoutExpired) as err:
-        raise CommandExecutionError(f"{' '.join(command)}: {err}") from err
-    if done.returncode:
-        raise CommandExecutionError(f"{' '.join(command)}: {done.stderr.strip()}")
-    return done.stdout
+    return __utils__["command.output"](command)
 
 
 def _parse(text):

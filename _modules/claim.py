@@ -291,26 +291,11 @@ def _store(resource, note):
 
 
 def _replace(path, note):
-    """Replace the note in one step that a power cut cannot tear."""
-    folder, new = os.path.dirname(path), f"{path}.new"
     try:
-        os.makedirs(folder, mode=0o755, exist_ok=True)
-        with open(new, "w", encoding="utf-8") as file:
-            json.dump(note, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(new, path)
-        _sync(folder)
+        os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+        __utils__["keeper.replace"](path, note)
     except OSError as error:
         raise CommandExecutionError(f"cannot keep the claim in {path}: {error}") from error
-
-
-def _sync(folder):
-    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)
 
 
 @contextlib.contextmanager

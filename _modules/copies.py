@@ -129,12 +129,7 @@ def meet(vm, entries):
 
         salt lb1 copies.meet lb2 '{}'
     """
-    for key, (value, revision) in entries.items():
-        adopt(key, value, revision)
-    without = _without()
-    if without.pop(vm, None):
-        _write(f"{DIRECTORY}/.without", without)
-    _write(f"{RUN}/joined", {"with": vm})
+    _agree(vm, entries)
     return _entries()
 
 
@@ -224,13 +219,18 @@ def _join():
     if answer is None:
         _write(f"{RUN}/tried", {"at": now})
         return False
-    for key, (value, revision) in answer.items():
+    _agree(other, answer)
+    return True
+
+
+def _agree(vm, entries):
+    """Take over what the balancer ``vm`` knows better, and go on together with it."""
+    for key, (value, revision) in entries.items():
         adopt(key, value, revision)
     without = _without()
-    if without.pop(other, None):
+    if without.pop(vm, None):
         _write(f"{DIRECTORY}/.without", without)
-    _write(f"{RUN}/joined", {"with": other})
-    return True
+    _write(f"{RUN}/joined", {"with": vm})
 
 
 def _part():
@@ -291,8 +291,4 @@ def _read(path):
 
 def _write(path, content):
     os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
-    with open(f"{path}.new", "w", encoding="utf-8") as file:
-        json.dump(content, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(f"{path}.new", path)
+    __utils__["keeper.replace"](path, content)

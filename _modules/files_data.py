@@ -259,7 +259,7 @@ def secondary():
 
 
 def _let_go(step):
-    """Try ``step`` until it succeeds or has been failing for LETTING_GO seconds; raise its error."""
+    """Try ``step`` again until it succeeds; raise its error after LETTING_GO seconds."""
     until = time.monotonic() + LETTING_GO
     while True:
         try:

@@ -12,7 +12,6 @@ import json
 import logging
 import os
 import shutil
-import subprocess
 import time
 
 from salt.exceptions import CommandExecutionError
@@ -34,12 +33,7 @@ def __virtual__():
 
 
 def _run(*command):
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    except (OSError, subprocess.TimeoutExpired) as err:
-        raise CommandExecutionError(f"{' '.join(command)}: {err}") from err
-    if done.returncode:
-        raise CommandExecutionError(f"{' '.join(command)}: {done.stderr.strip()}")
+    return __utils__["command.output"](command, timeout=60)
 
 
 def join(source, epoch, deadline):

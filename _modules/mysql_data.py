@@ -10,7 +10,6 @@ something that is thrown away, or something that the next run completes.
 import ipaddress
 import os
 import shutil
-import subprocess
 
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
@@ -28,12 +27,7 @@ def __virtual__():
 
 
 def _run(*command):
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=600)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise CommandExecutionError(f"{' '.join(command)}: {error}") from error
-    if done.returncode:
-        raise CommandExecutionError(f"{' '.join(command)}: {(done.stderr or done.stdout).strip()}")
+    return __utils__["command.output"](command, timeout=600)
 
 
 def blank(directory):

@@ -9,7 +9,6 @@ own (files-nfs.service) that is never enabled; the packaged units are masked.
 import re
 import socket
 import struct
-import subprocess
 import time
 from pathlib import Path
 
@@ -32,14 +31,8 @@ def __virtual__():
     return False, "exportfs (nfs-kernel-server) is not installed"
 
 
-def _run(*command, timeout=30):
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout)
-    except (OSError, subprocess.TimeoutExpired) as err:
-        raise CommandExecutionError(f"{' '.join(command)}: {err}") from err
-    if done.returncode:
-        raise CommandExecutionError(f"{' '.join(command)}: {done.stderr.strip()}")
-    return done.stdout
+def _run(*command):
+    return __utils__["command.output"](command)
 
 
 def _systemctl(verb):

@@ -7,7 +7,6 @@ that serves, ``/srv/moodle/docroot`` leads through it to what Apache may show.
 
 import os
 import shutil
-import subprocess
 from pathlib import Path
 
 from salt.exceptions import CommandExecutionError
@@ -41,15 +40,7 @@ def __virtual__():
 
 
 def _run(argv):
-    try:
-        done = subprocess.run(argv, capture_output=True, text=True, check=False)
-    except OSError as error:
-        raise CommandExecutionError(f"{argv[0]}: {error}") from error
-    if done.returncode:
-        raise CommandExecutionError(
-            f"{' '.join(argv)} ended with {done.returncode}: {done.stderr.strip()}"
-        )
-    return done.stdout
+    return __utils__["command.output"](argv, timeout=None)
 
 
 def _rsync(master, path, target, *options):

@@ -10,7 +10,6 @@ import http.client
 import json
 import os
 import shutil
-import subprocess
 import tempfile
 import urllib.request
 import zipfile
@@ -32,16 +31,8 @@ def __virtual__():
     return "stage"
 
 
-def _run(argv, **kwargs):
-    try:
-        done = subprocess.run(argv, capture_output=True, text=True, check=False, **kwargs)
-    except OSError as error:
-        raise CommandExecutionError(f"{argv[0]}: {error}") from error
-    if done.returncode:
-        raise CommandExecutionError(
-            f"{' '.join(argv)} ended with {done.returncode}: {done.stderr.strip()}"
-        )
-    return done.stdout
+def _run(argv, **more):
+    return __utils__["command.output"](argv, timeout=None, **more)
 
 
 def _ask(function, *args):

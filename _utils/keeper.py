@@ -30,12 +30,7 @@ def put(folder, key, value, revision, new=None):
         if found != revision:
             return False, now, found
         new = new or revision + 1
-        with open(f"{path}.new", "w", encoding="utf-8") as file:
-            json.dump({"value": value, "revision": new}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(f"{path}.new", path)
-        _sync(folder)
+        replace(path, {"value": value, "revision": new})
         return True, value, new
 
 
@@ -63,9 +58,15 @@ def _load(path):
         raise CommandExecutionError(f"the record in {path} is damaged: {error}") from error
 
 
-def _sync(folder):
-    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+def replace(path, content):
+    """Write the JSON file ``path`` in one step that a power cut cannot tear; raises OSError."""
+    with open(f"{path}.new", "w", encoding="utf-8") as file:
+        json.dump(content, file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(f"{path}.new", path)
+    folder = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(opened)
+        os.fsync(folder)
     finally:
-        os.close(opened)
+        os.close(folder)
