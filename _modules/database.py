@@ -83,14 +83,15 @@ def _in_step(server):
     return counted["enabled"] and counted["operational"] and counted["replicas"] > 0
 
 
-def activate(epoch, deadline, alone=None):
+def activate(epoch, deadline, alone=None, lose_writes=False):
     """
     Make this VM the writable primary, then take the address; return ``status`` and ``seconds``.
 
     alone: the revision of the swap that permits serving without the mirror. None: every commit
     waits for a replica, from the first one on. A replica applies all it received first. On a VM
     that serves already, this releases a frozen primary or switches synchronous mode on. An epoch
-    older than the replicated data is refused. If it fails, a VM that did not serve before is
+    older than the replicated data is refused. lose_writes: accepted as `files` does; a replica
+    has only what it received, and that is whole. If it fails, a VM that did not serve before is
     passive again, and CommandExecutionError is raised.
 
     CLI Example:

@@ -257,7 +257,8 @@ def disconnect(resource="r0", force=False):
 
 def promote(resource="r0", force=False):
     """
-    Become Primary; ``force`` declares Inconsistent data good, which is for a blank founder only.
+    Become Primary; ``force`` declares good what is not UpToDate: for a blank founder, or on an
+    operator's word.
 
     CLI Example::
 

@@ -22,13 +22,14 @@ STEP_DOWN = "/usr/local/lib/cluster/step-down.d/files"
 ERRORS = (CommandExecutionError, SaltInvocationError, OSError)
 
 
-def activate(epoch, deadline, alone=None):
+def activate(epoch, deadline, alone=None, lose_writes=False):
     """
     Serve moodledata from this VM; safe to repeat.
 
     epoch: the record's epoch; deadline: unix seconds after which nothing may be done any more;
     alone: the revision of the swap that permits to serve without the mirror, or None. On a VM that
     serves already it releases suspended writes; None leaves everything as synchronous as it is.
+    lose_writes: an operator gave up what only the other side has, so a disk that is behind will do.
     Returns files.status with the seconds each step took. Raises CommandExecutionError, passive
     again unless it served before, if the claim is refused or a step fails.
 
@@ -42,7 +43,7 @@ def activate(epoch, deadline, alone=None):
         __salt__["claim.hold"](RESOURCE, epoch)
         seconds = {}
         try:
-            _steps(epoch, deadline, alone, seconds)
+            _steps(epoch, deadline, alone, lose_writes, seconds)
         except ERRORS as err:
             left = [] if served else _give_up()
             raise CommandExecutionError("; ".join([f"{RESOURCE}: {err}", *left])) from err
@@ -50,10 +51,11 @@ def activate(epoch, deadline, alone=None):
         return {**status(), "seconds": seconds}
 
 
-def _steps(epoch, deadline, alone, seconds):
+def _steps(epoch, deadline, alone, lose_writes, seconds):
     before = time.monotonic()
+    data = (epoch, deadline, alone, lose_writes)
     for name, step in (
-        ("primary", lambda: __salt__["files_data.primary"](epoch, deadline, alone)),
+        ("primary", lambda: __salt__["files_data.primary"](*data)),
         ("mount", lambda: __salt__["files_data.mount"](epoch)),
         ("nfs", _serve),
         # The heartbeat may have heard a higher epoch meanwhile.

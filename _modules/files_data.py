@@ -52,12 +52,13 @@ def _run(*command):
         raise CommandExecutionError(f"{' '.join(command)}: {told.strip()}")
 
 
-def primary(epoch, deadline, alone=None):
+def primary(epoch, deadline, alone=None, lose_writes=False):
     """
     Become Primary, or release the suspended writes of the Primary that this VM is; repeatable.
 
     With ``alone`` (a revision of the record, see the claim) a peer that does not answer is left
-    first; without it, it must be connected and passive. Raises CommandExecutionError.
+    first; without it, it must be connected and passive. With ``lose_writes`` as well, data that is
+    whole but behind is declared good. Raises CommandExecutionError.
 
     CLI Example::
 
@@ -72,7 +73,7 @@ def primary(epoch, deadline, alone=None):
     elif alone is None:
         _promote_mirrored(now)
     else:
-        _promote_alone(now, epoch, alone)
+        _promote_alone(now, epoch, alone, lose_writes)
 
 
 def up():
@@ -102,19 +103,21 @@ def _promote_mirrored(now):
     __salt__["drbd.promote"](DRBD)
 
 
-def _promote_alone(now, epoch, alone):
+def _promote_alone(now, epoch, alone, lose_writes):
     # Consistent: complete when it was written last, and nobody is there to ask whether it still
     # is. The record answers that: a standby is promoted only while it is known as the mirror.
-    if now["disk"] not in ("UpToDate", "Consistent"):
+    # Outdated: complete, and known to be behind. Inconsistent, half of a resynchronisation was
+    # written over it: no file system that could be mounted.
+    if now["disk"] not in ("UpToDate", "Consistent", *(["Outdated"] if lose_writes else [])):
         raise CommandExecutionError(f"the data here is {now['disk']}, not UpToDate")
     passive = (now["connection"], now["peer_role"]) == ("Connected", "Secondary")
-    if not passive and os.path.exists(BEHIND):
+    if not passive and not lose_writes and os.path.exists(BEHIND):
         raise CommandExecutionError(f"the disk here was left out and is behind (see {BEHIND})")
     if not passive and now["connection"] != "StandAlone":
         # By force: otherwise this side asks the peer, and is declared outdated if that is alive.
         __salt__["drbd.disconnect"](DRBD, force=True)
     with permitted(epoch, alone):
-        __salt__["drbd.promote"](DRBD)
+        __salt__["drbd.promote"](DRBD, force=now["disk"] == "Outdated")
 
 
 def behind_note():

@@ -126,6 +126,8 @@ def _arguments(step, permission):
     if step["do"] == "activate":
         # None: only with the mirror. A number: the revision of the swap that permits more.
         arguments["alone"] = permission if step.get("alone") else None
+        if step.get("lose_writes"):
+            arguments["lose_writes"] = True
     return arguments
 
 
@@ -152,7 +154,6 @@ def _entry(resource, step, result, **facts):
         told["vm"] = step["arguments"].get("holder")
     facts = {"at": time.time(), "seconds": 0, **facts}
     return {"resource": resource, **told, "result": result, **facts}
-
 
 
 def carrier(hands):

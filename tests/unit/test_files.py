@@ -209,8 +209,8 @@ class VM:
     def _do_nfs__status(self):
         return {"threads": self.threads}
 
-    def activate(self, epoch=3, alone=None):
-        return self.module.activate(epoch, time.time() + 60, alone=alone)
+    def activate(self, epoch=3, alone=None, **more):
+        return self.module.activate(epoch, time.time() + 60, alone=alone, **more)
 
     def mirror(self):
         return self.module.mirror(3, time.time() + 60, 12)
@@ -612,6 +612,24 @@ def test_a_disk_that_was_left_out_serves_only_beside_its_peer(vm, tmp_path):
     with pytest.raises(CommandExecutionError, match="left out and is behind"):
         server.activate(alone=7)
     assert vm().activate(alone=7)["active"] is True
+
+
+@pytest.mark.parametrize(("disk", "how"), [
+    ("Outdated", "promote by force"), ("Consistent", "promote")])  # fmt: skip
+def test_what_is_whole_but_behind_serves_when_an_operator_gives_up_the_rest(
+    vm, tmp_path, disk, how
+):
+    (tmp_path / "behind").touch()
+    server = vm(**{**ALONE, "disk": disk})
+    assert server.activate(alone=7, lose_writes=True)["active"] is True
+    assert how in server.done
+
+
+def test_what_is_not_whole_serves_on_no_word(vm):
+    server = vm(**{**ALONE, "disk": "Inconsistent"})
+    server.fresh = False
+    with pytest.raises(CommandExecutionError, match="data here is Inconsistent"):
+        server.activate(alone=7, lose_writes=True)
 
 
 def test_writes_without_any_disk_are_not_released(vm):

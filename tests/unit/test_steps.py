@@ -76,6 +76,13 @@ def test_without_the_permission_of_a_swap_nobody_goes_on_alone():
     assert "no swap of this list" in told[0]["error"]
 
 
+def test_the_word_of_an_operator_who_gives_writes_up_reaches_the_vm():
+    _, done, _ = run(SWAP, {**ACTIVATE, "lose_writes": True})
+    assert done[1] == (
+        "file2", "files.activate", {"epoch": 4, "deadline": 99, "alone": 8, "lose_writes": True}
+    )  # fmt: skip
+
+
 def test_a_mirrored_activation_needs_no_permission():
     _, done, _ = run({**ACTIVATE, "alone": False})
     assert done[0][2]["alone"] is None
