@@ -18,6 +18,7 @@ import salt.utils.jid
 log = logging.getLogger(__name__)
 
 LOOK = 0.25  # seconds between two questions whether the VM is lost meanwhile
+REACHED = 5  # seconds between two questions to a silent VM whether the job ever reached it
 IDLE = 30  # seconds after which a connection that nobody waits on is closed
 PUBLISH = 5  # seconds for the master to take a job over; it is this VM's own
 
@@ -38,8 +39,8 @@ class Jobs:
 
     def ask(self, vm, function, arguments, deadline, lost=None, published=None):
         """
-        Return ``(answer, None)`` or ``(None, what went wrong)``; a VM that said nothing is
-        ``(None, None)``.
+        Return ``(answer, None)`` or ``(None, what went wrong)``; a VM that said nothing, or never
+        got the job (a thawed minion's connection has ended), is ``(None, None)``.
 
         deadline: Unix seconds; lost: says whether the VM is gone; published: called once the
         job is on its way.
@@ -51,7 +52,7 @@ class Jobs:
             self._publish([vm], function, arguments, jid)
             if published:
                 published()
-            return self._await(box, deadline, lost)
+            return self._await(box, deadline, lost, vm, jid)
         finally:
             self.waiting.pop(jid, None)
 
@@ -77,15 +78,27 @@ class Jobs:
         self.client.pub(vms, function, argument, tgt_type="list", jid=jid, timeout=PUBLISH)
         return jid
 
-    def _await(self, box, deadline, lost):
+    def _await(self, box, deadline, lost, vm, jid):
         ends = time.monotonic() + deadline - time.time()  # a clock that is set changes nothing
-        while (left := ends - time.monotonic()) > 0:
-            try:
-                return _judge(box.get(timeout=min(LOOK, left)))
-            except queue.Empty:
-                if lost and lost():
-                    return None, None
-        return None, None
+        question, gone, due = None, False, time.monotonic() + REACHED
+        try:
+            while (left := ends - time.monotonic()) > 0:
+                try:
+                    data = box.get(timeout=min(LOOK, left))
+                    if data["jid"] == jid:
+                        return _judge(data)
+                    gone = data["return"] == {}  # its answer, if there is one, came before this
+                except queue.Empty:
+                    if gone or (lost and lost()):
+                        return None, None
+                if time.monotonic() > due:
+                    self.waiting.pop(question, None)
+                    question, due = self._name(), time.monotonic() + REACHED
+                    self.waiting[question] = box
+                    self._publish([vm], "saltutil.find_job", {"jid": jid}, question)
+            return None, None
+        finally:
+            self.waiting.pop(question, None)
 
     def _hear(self, ready):
         """Hand answers to those who wait, until nobody has for a while."""

@@ -21,11 +21,14 @@ class Bus:
     def __init__(self, mopts=None):
         self.events, self.published, self.silent, self.closed = queue.Queue(), [], False, False
         self.answer = {"return": {"active": True}, "success": True, "retcode": 0}
+        self.running = {}
 
     def pub(self, vms, function, argument, tgt_type, jid, timeout):
         assert tgt_type == "list"
         self.published.append((vms, function, argument))
-        if not self.silent:
+        if function == "saltutil.find_job":
+            self.events.put({"tag": "x", "data": {"jid": jid, "return": self.running}})
+        elif not self.silent:
             for data in ({"minions": vms}, {"jid": "another", "return": 1}):
                 self.events.put({"tag": "salt/job/x", "data": data})
             data = {"jid": jid, "id": vms[0], **self.answer}
@@ -86,6 +89,25 @@ def test_silence_ends_when_the_vm_is_lost(jobs, bus):
         "file2", "files.activate", {}, time.time() + 600, lambda: time.monotonic() > began + 0.3
     )
     assert answer == (None, None)
+
+
+def test_a_job_that_never_reached_the_vm_is_not_waited_for(jobs, bus, monkeypatch):
+    """A minion that thaws after its connection ended gets nothing of what was sent meanwhile."""
+    monkeypatch.setattr(module, "REACHED", 0.1)
+    bus.silent = True
+    assert jobs.ask("db2", "database.follow", {}, time.time() + 600) == (None, None)
+    assert [function for _, function, _ in bus.published[:2]] == [
+        "database.follow", "saltutil.find_job"]  # fmt: skip
+    assert jobs.waiting == {}
+
+
+def test_a_job_that_the_vm_works_at_is_waited_for(jobs, bus, monkeypatch):
+    monkeypatch.setattr(module, "REACHED", 0.1)
+    bus.silent, bus.running = True, {"fun": "database.follow"}
+    began = time.monotonic()
+    assert jobs.ask("db2", "database.follow", {}, time.time() + 1.5) == (None, None)
+    assert time.monotonic() - began >= 1.5
+    assert jobs.waiting == {}
 
 
 def test_a_dead_vm_holds_up_nobody_else(jobs, bus):
