@@ -11,6 +11,14 @@ file-packaged-units-masked:
 {%- endfor %}
       - /etc/systemd/system/rpcbind.socket
 
+# No delegations: what a web server was granted and died with, every other would wait for until its
+# lease ends.
+file-nfs-sysctls-set:
+  sysctls.managed:
+    - name: /etc/sysctl.d/60-cluster-nfs.conf
+    - values:
+        fs.leases-enable: 0
+
 file-nfs-mountpoint-present:
   file.directory:
     - name: /srv/files
