@@ -5,14 +5,19 @@ FOLDER holds two pipes per VM, A.out and A.in as the VM sees them. A line is cut
 A.cut-out or A.cut-in: then the bytes vanish, as they do on a cable that is pulled.
 """
 
+import array
 import contextlib
 import fcntl
 import os
 import select
 import sys
+import termios
 from pathlib import Path
 
-BUFFER = 4096  # bytes, a pipe's least: a VM that stands still finds little of the past on its line
+BUFFER = 4096  # bytes, a pipe's least
+# Bytes that wait for a VM at most. It finds little of the past on its line when it boots or thaws,
+# and never enough at once to fill its terminal: User-Mode Linux reads no more from such a line.
+WAITING = 1024
 
 
 class Relay:
@@ -44,9 +49,15 @@ class Relay:
         for pipe in readable:
             name = self.outs[pipe]
             with contextlib.suppress(BlockingIOError):  # nobody reads: a serial line forgets
-                data = os.read(pipe, BUFFER)
-                if not self.is_cut(name):
-                    os.write(self.ins[self.peers[name]], data)
+                data, end = os.read(pipe, BUFFER), self.ins[self.peers[name]]
+                if not self.is_cut(name) and _waiting(end) + len(data) <= WAITING:
+                    os.write(end, data)
+
+
+def _waiting(pipe):
+    number = array.array("i", [0])
+    fcntl.ioctl(pipe, termios.FIONREAD, number)
+    return number[0]
 
 
 def main(folder, *pairs):

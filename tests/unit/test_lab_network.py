@@ -4,12 +4,13 @@ import os
 import select
 import shutil
 import subprocess
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import yaml
 
-from lab import config, machine, network, process, seed, serial, tree
+from lab import config, machine, network, process, relay, seed, serial, tree
 from lab.deadline import wait_until
 from lab.errors import LabError
 from tests.loading import ROOT
@@ -234,6 +235,21 @@ def test_a_serial_line_carries_both_ways_and_can_be_cut(lines):
     assert line.lines("a1:eth1") == line.lines("web1") == []
     with pytest.raises(LabError, match="a1, a2, b1, b2"):
         line.cut("web1:serial")
+
+
+def test_a_line_that_nobody_reads_keeps_little_of_the_past(lines):
+    line, carried = lines
+    wait_until(lambda: carried("a1", "a2"), "the relay", 5)
+    with (line.folder / "a1.out").open("wb", buffering=0) as sender:
+        for _ in range(100):
+            sender.write(b"x" * 100)
+            time.sleep(0.002)
+    pipe = os.open(line.folder / "a2.in", os.O_RDWR | os.O_NONBLOCK)
+    try:
+        assert 0 < len(os.read(pipe, 65536)) <= relay.WAITING
+    finally:
+        os.close(pipe)
+    assert carried("a1", "a2")
 
 
 def test_a_pid_used_again_is_not_ours(tmp_path):
