@@ -208,7 +208,7 @@ def react(tag=None, data=None):
 
 def _reaction(cause):
     """Look and act until nothing is to be done, under way, or asked for."""
-    age = 0 if cause["tag"] == "cluster/tend" else TENDED
+    age, lines = 0 if cause["tag"] == "cluster/tend" else TENDED, _state.lines
     for _ in range(ROUNDS):
         with _state.changed:
             _state.again = False
@@ -217,7 +217,9 @@ def _reaction(cause):
         place = _place(view)
         looked = {**cause, "looked": round(time.monotonic() - began, 3)}
         wake = _begin(view, decision, place, looked)
-        age = AGE_IN_DOUBT if _state.doubt else 0
+        # What was carried out has changed the records; until then an earlier answer suffices.
+        settled = 0 if _state.lines is not lines else TENDED
+        age = AGE_IN_DOUBT if _state.doubt else settled
         with _state.changed:
             if wake is None and not _state.busy and not _state.again:
                 _state.running = None  # whoever comes from now on looks for himself
