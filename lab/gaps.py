@@ -29,9 +29,9 @@ KINDS = {
 OTHERS = {"director": (3.1, 0.68), "web": (22.8, 3.6), "database": (35.3, 21.1),
           "files": (24.6, 17.6), "server": (33.7, 20.4), "switch director": (22.8, 22.8),
           "switch database": (22.8, 22.8), "switch files": (22.8, 22.8)}
-# Many students who soon lose patience: a request that hangs must not hide that the site is back.
-CLIENT = ("--rate", "12", "--students", "12", "--patience", "4", "--upload-every", "2",
-          "--upload-size", "4000")
+# More students than the rate needs: some of them try again just when the site is back. They are
+# patient, because a log-in costs a web server half a second, and who gives up logs in again.
+CLIENT = ("--rate", "12", "--students", "16", "--upload-every", "3", "--upload-size", "4000")
 OVER = 30  # s after a fault in which its longest gap is looked for
 COUNT = """
 add table bridge labcount
