@@ -11,8 +11,7 @@ file-packaged-units-masked:
 {%- endfor %}
       - /etc/systemd/system/rpcbind.socket
 
-# No delegations: what a web server was granted and died with, every other would wait for until its
-# lease ends.
+# No delegations: all would wait for the lease of a web server that died with one to end.
 file-nfs-sysctls-set:
   sysctls.managed:
     - name: /etc/sysctl.d/60-cluster-nfs.conf
