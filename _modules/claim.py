@@ -292,7 +292,6 @@ def _store(resource, note):
 
 def _replace(path, note):
     try:
-        os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
         __utils__["keeper.replace"](path, note)
     except OSError as error:
         raise CommandExecutionError(f"cannot keep the claim in {path}: {error}") from error

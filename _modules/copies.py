@@ -169,7 +169,7 @@ def go_on_without(vm, why):
 
         salt lb1 copies.go_on_without lb2 'confirmed by an operator'
     """
-    _write(f"{DIRECTORY}/.without", {**_without(), vm: why})
+    __utils__["keeper.replace"](f"{DIRECTORY}/.without", {**_without(), vm: why})
     _part()
     return True
 
@@ -217,7 +217,7 @@ def _join():
         return False
     answer = _ask("copies.meet", vm=__grains__["id"], entries=_entries())
     if answer is None:
-        _write(f"{RUN}/tried", {"at": now})
+        __utils__["keeper.replace"](f"{RUN}/tried", {"at": now})
         return False
     _agree(other, answer)
     return True
@@ -229,15 +229,15 @@ def _agree(vm, entries):
         adopt(key, value, revision)
     without = _without()
     if without.pop(vm, None):
-        _write(f"{DIRECTORY}/.without", without)
-    _write(f"{RUN}/joined", {"with": vm})
+        __utils__["keeper.replace"](f"{DIRECTORY}/.without", without)
+    __utils__["keeper.replace"](f"{RUN}/joined", {"with": vm})
 
 
 def _part():
     """What is on this disk is ahead of the other's: compare again as soon as it answers."""
     if os.path.exists(f"{RUN}/joined"):
         os.unlink(f"{RUN}/joined")
-    _write(f"{RUN}/tried", {"at": time.clock_gettime(time.CLOCK_BOOTTIME)})
+    __utils__["keeper.replace"](f"{RUN}/tried", {"at": time.clock_gettime(time.CLOCK_BOOTTIME)})
 
 
 def _joined():
@@ -287,8 +287,3 @@ def _read(path):
         return {}
     except ValueError as error:
         raise CommandExecutionError(f"{path} is damaged: {error}") from error
-
-
-def _write(path, content):
-    os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
-    __utils__["keeper.replace"](path, content)

@@ -21,7 +21,7 @@ WARM = (
     "fencing.off", "heartbeat.view", "ipvs.loaded", "marks.read", "topology.me",
 )  # fmt: skip
 KEPT = "/etc/cluster/pillar.json"  # see _modules/boot.py
-WARM_UTILS = ("etcd.call", "keeper.get", "record.apply", "topology.vms")
+WARM_UTILS = ("command.output", "etcd.call", "keeper.get", "record.apply", "topology.vms")
 
 
 class Minion:

@@ -60,6 +60,7 @@ def _load(path):
 
 def replace(path, content):
     """Write the JSON file ``path`` in one step that a power cut cannot tear; raises OSError."""
+    os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
     with open(f"{path}.new", "w", encoding="utf-8") as file:
         json.dump(content, file)
         file.flush()

@@ -289,9 +289,7 @@ def test_giving_up_goes_on_after_a_failure_and_names_all(vm):
     server.breaks = {"address.absent", "umount"}
     with pytest.raises(CommandExecutionError, match=r"giving up address.*giving up mount"):
         server.deactivate()
-    assert list(dict.fromkeys(server.done[-server.done[::-1].index("address.absent") - 1 :])) == (
-        OUT_ORDER
-    )
+    assert list(dict.fromkeys(server.done))[-4:] == OUT_ORDER  # each tried more than once
 
 
 @pytest.mark.parametrize("busy", ["umount", "demote"])

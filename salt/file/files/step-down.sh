@@ -12,7 +12,7 @@ reboot_now() {
 
 # What NFS or udev had open, the kernel drops a moment after they ended.
 let_go() {
-    timeout -s KILL 3 sh -c 'until "$@"; do sleep 0.1; done' let_go "$@"
+    timeout -s KILL "$1" sh -c 'shift; until "$@"; do sleep 0.1; done' let_go "$@"
 }
 
 resource=$(timeout -s KILL 2 drbdsetup events2 --now r0 | grep '^exists resource') || resource=
@@ -23,9 +23,9 @@ case $resource in
 esac
 timeout -s KILL 4 systemctl stop files-nfs || reboot_now "the NFS server does not stop"
 if mountpoint -q /srv/files; then
-    let_go umount /srv/files || reboot_now "/srv/files does not unmount"
+    let_go 3 umount /srv/files || reboot_now "/srv/files does not unmount"
 fi
 case $resource in
-*role:Primary*) let_go drbdadm secondary r0 || reboot_now "r0 stays Primary" ;;
+*role:Primary*) let_go 2 drbdadm secondary r0 || reboot_now "r0 stays Primary" ;;
 esac
 exit 0
