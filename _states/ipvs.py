@@ -4,9 +4,16 @@ The IPVS table and its connection-sync daemons, as declared.
 A state never moves a role (I4). A real server's weight at run time belongs to whoever drained it
 or took it out as failed: a state sets it only if the *declared* weight is another than last time
 (the boot file remembers), and never where it is 0.
+
+poold cuts a web VM off by taking it out of the table and putting it back at 0 a moment later. Seen
+in between, the table differs, and what would mend it fails: so a difference is looked at again.
 """
 
+import time
+
 from salt.exceptions import CommandExecutionError
+
+ATTEMPTS, PAUSE = 5, 0.3  # seconds; poold's rest in between is shorter
 
 
 def __virtual__():
@@ -31,7 +38,7 @@ def table_present(name, services=None):
     services = services or __salt__["ipvs.declared"]()
     try:
         saved = __salt__["ipvs.saved"](name)
-        plan = __utils__["ipvs.plan"](services, __salt__["ipvs.services"](), saved or [])
+        plan = _plan(services, saved)
         changes = dict(plan["changes"])
         if saved != services:
             rules = __utils__["ipvs.rules"]
@@ -40,20 +47,34 @@ def table_present(name, services=None):
             return ret
         if __opts__["test"]:
             return ret | {"result": None, "changes": changes, "comment": "the table would change"}
-        _change(name, services, plan["lines"])
+        _change(name, services, saved, plan["lines"])
     except CommandExecutionError as err:
         return ret | {"result": False, "comment": str(err)}
     return ret | {"changes": changes, "comment": "the table was changed as declared"}
 
 
-def _change(name, services, lines):
+def _plan(services, saved):
+    """Return what is to be changed; a difference counts if it is there a moment later, too."""
+    for pause in (PAUSE, 0):
+        plan = __utils__["ipvs.plan"](services, __salt__["ipvs.services"](), saved or [])
+        if not plan["lines"]:
+            break
+        time.sleep(pause)
+    return plan
+
+
+def _change(name, services, saved, lines):
     """Apply, verify by reading again, and only then remember what was declared."""
-    saved = __salt__["ipvs.saved"](name) or []
-    __salt__["ipvs.apply"](lines)
-    left = __utils__["ipvs.plan"](services, __salt__["ipvs.services"](), saved)["lines"]
-    if left:
-        raise CommandExecutionError(f"the IPVS table still differs by: {'; '.join(left)}")
-    __salt__["ipvs.save"](services, name)
+    for _ in range(ATTEMPTS):
+        problem = f"the IPVS table still differs by: {'; '.join(lines)}"
+        try:
+            __salt__["ipvs.apply"](lines)
+        except CommandExecutionError as err:
+            problem = str(err)
+        lines = _plan(services, saved)["lines"]
+        if not lines:
+            return __salt__["ipvs.save"](services, name)
+    raise CommandExecutionError(problem)
 
 
 def sync_daemons_present(name, interface, sync_id):

@@ -247,7 +247,9 @@ def state(module, test, kernel):
     }
     salt |= {"ipvs.declared": lambda: table(web1=1, web2=1)}
     salt["ipvs.daemons"] = lambda: utils.parse_daemons(kernel.rules)
-    return load("_states/ipvs.py", salt=salt, opts={"test": test})
+    states = load("_states/ipvs.py", salt=salt, opts={"test": test})
+    states.PAUSE = 0
+    return states
 
 
 def applying(kernel, result):
@@ -276,7 +278,43 @@ def test_state_in_test_mode_only_tells(module, monkeypatch):
     monkeypatch.setattr(module, "_run", kernel.run)
     ret = state(module, True, kernel).table_present(module.BOOT_FILE)
     assert ret["result"] is None and ret["changes"]
-    assert kernel.calls == [(("-Sn",), "")] and module.saved(module.BOOT_FILE) is None
+    assert {args for args, _ in kernel.calls} == {("-Sn",)}
+    assert module.saved(module.BOOT_FILE) is None
+
+
+class CuttingOff(Kernel):
+    """poold at its work: what is read the n-th time, and what `-R` says then."""
+
+    def __init__(self, *tables, refusals=0):
+        super().__init__(None)
+        self.tables, self.refusals = [utils.rules(each) for each in tables], refusals
+
+    def run(self, *args, stdin=""):
+        self.calls.append((args, stdin))
+        if args == ("-Sn",):
+            return self.tables.pop(0) if len(self.tables) > 1 else self.tables[0]
+        if self.refusals:
+            self.refusals -= 1
+            raise CommandExecutionError("ipvsadm -R: Destination already exists")
+        return ""
+
+
+def test_state_does_not_mend_what_poold_is_about_to_put_back(module, monkeypatch):
+    module.save(table(web1=1, web2=1), module.BOOT_FILE)
+    kernel = CuttingOff(table(web2=1), table(web1=0, web2=1))
+    monkeypatch.setattr(module, "_run", kernel.run)
+    ret = state(module, False, kernel).table_present(module.BOOT_FILE)
+    assert ret["result"] is True and ret["changes"] == {}
+    assert {args for args, _ in kernel.calls} == {("-Sn",)}
+
+
+def test_state_outlasts_a_server_that_is_cut_off_while_it_adds(module, monkeypatch):
+    cut, put_back = table(web2=1), table(web1=0, web2=1)
+    kernel = CuttingOff([], [], cut, cut, cut, put_back, refusals=1)
+    monkeypatch.setattr(module, "_run", kernel.run)
+    ret = state(module, False, kernel).table_present(module.BOOT_FILE)
+    assert ret["result"] is True, ret["comment"]
+    assert module.saved(module.BOOT_FILE) == table(web1=1, web2=1)
 
 
 def test_state_leaves_a_drained_server_alone(module, monkeypatch):
