@@ -35,7 +35,6 @@ LINES = 50  # of the log, for the history
 LEARNT = 3  # seconds until heartbeats and beacons tell what an answer to a job told
 AGAIN = 0.1  # seconds between two looks while observers disagree
 AGE_IN_DOUBT = 1  # seconds that the arbiter's answer may have meanwhile
-RETRY = (1, 30)  # seconds until a list that failed is tried again: at first, and at most
 ROUNDS = 300  # looks of one reaction; what is left then waits for the next event
 NOTE = 1  # seconds after which a decision is noted as begun
 WARM = 600  # seconds; a minion's refresh makes its modules cold again
@@ -47,9 +46,8 @@ class _State:
     def __init__(self):
         self.changed = threading.Condition()
         self.running, self.again = None, False
-        self.making, self.minion, self.jobs = threading.Lock(), None, None
-        self.answers, self.lines = {}, []
-        self.busy, self.failed, self.pending, self.epochs = set(), {}, {}, {}
+        self.making, self.minion, self.jobs, self.turns = threading.Lock(), None, None, None
+        self.answers, self.lines, self.busy = {}, [], set()
         self.doubt, self.told, self.warm = None, "", float("-inf")
 
 
@@ -71,8 +69,10 @@ class _Hands:
             return None, f"the job could not be published: {error}"
 
     def _lost(self, vm):
+        """Neither does a job reach a VM that hears this one no more, nor can it answer."""
         heard, _ = self.attempt("heartbeat.view")
-        return _fresh(heard) and heard["peers"].get(vm, {}).get("state") == "dead"
+        peer = heard["peers"].get(vm, {}) if _fresh(heard) else {}
+        return peer.get("state") == "dead" or peer.get("silent", {}).get(self.me) == "lost"
 
     def post(self, vm, function, arguments):
         """Return what went wrong, or None."""
@@ -250,15 +250,14 @@ def _decide(age):
 
 def _begin(view, decision, place, cause):
     """Start the lists that are due; return the seconds until the next look, None for an event."""
-    now, waits, ready = time.monotonic(), [], {}
-    _watch_epochs(view, now)
+    now, waits, ready, turns = time.monotonic(), [], {}, _turns()
+    turns.watch(view["records"], _own_epochs(), now)
     for resource in RESOURCES:
         steps = decision.actions.get(resource)
         if not steps or resource in _state.busy:
-            _state.pending.pop(resource, None)
+            turns.forget(resource)
             continue
-        rest = _state.failed.get(resource, (0, now))[1] - now
-        left = max(rest, _left(view, resource, steps, place, now))
+        left = turns.left(resource, steps, place, _is_frozen(view, resource), now)
         if left > 0:
             waits.append(left)
         else:
@@ -272,48 +271,34 @@ def _begin(view, decision, place, cause):
     return min((wait for wait in waits if wait <= TENDED), default=None)
 
 
-def _left(view, resource, steps, place, now):
-    """Return for how many seconds the other master, or whoever made the epoch, has precedence."""
-    names = ("do", "transition", "vm", "epoch")
-    key = [[step.get(name) for name in names] for step in steps]
-    if _state.pending.get(resource, (None,))[0] != key:
-        _state.pending[resource] = (key, now)
+def _is_frozen(view, resource):
+    """Return whether the holder says that its writes wait for a permission to go on alone."""
     holder = view["views"].get(view["me"], {}).get(view["records"][resource]["holder"], {})
-    frozen = bool(holder.get("health", {}).get(f"{resource}.frozen"))
-    waited, young = now - _state.pending[resource][1], now - _state.epochs[resource][1]
-    return __utils__["outlook.left"](steps, place, frozen, waited, young)
+    return bool(holder.get("health", {}).get(f"{resource}.frozen"))
 
 
-def _watch_epochs(view, now):
-    """Remember when somebody else made an epoch: its holder is being brought up."""
-    own = {
+def _own_epochs():
+    return {
         (step["resource"], step.get("epoch"))
         for line in _state.lines for step in line["steps"] if step["do"] == "swap"
     }  # fmt: skip
-    for resource, record in view["records"].items():
-        if record:
-            epoch = record["epoch"]
-            known, since = _state.epochs.get(resource, (epoch, float("-inf")))
-            if known != epoch:
-                since = float("-inf") if (resource, epoch) in own else now
-            _state.epochs[resource] = (epoch, since)
 
 
 def _place(view):
-    """Return this master's place among those that live; see `outlook.rank`."""
+    """Return this master's place among those that live; see `turns.rank`."""
     vms = view["cluster"]["vms"].items()
     observers = [name for name, vm in vms if vm and vm["role"] in ("balancer", "witness")]
     judge = __utils__["presence.judge"]
     lost = [
         name for name in observers if judge(view["views"], view["me"], name, observers)[0] == "lost"
     ]
-    return __utils__["outlook.rank"](view, lost)
+    return __utils__["turns.rank"](view, lost)
 
 
 def _start(decision, cause, evidence):
     """Carry the decision out in threads of its own: the reaction goes on looking meanwhile."""
     line = _line(decision, cause, evidence)
-    carry = __utils__["steps.carrier"](_Hands(_minion(), _jobs()))
+    carry, turns = __utils__["steps.carrier"](_Hands(_minion(), _jobs())), _turns()
     with _state.changed:
         _state.busy |= set(decision.actions)
         _state.lines = [*_state.lines[-9:], line]
@@ -321,9 +306,7 @@ def _start(decision, cause, evidence):
     def ended(resource, success):
         with _state.changed:
             _state.busy.discard(resource)
-            count = 0 if success else _state.failed.get(resource, (0,))[0] + 1
-            rest = min(RETRY[0] * 2 ** (count - 1), RETRY[1]) if count else 0
-            _state.failed[resource] = (count, time.monotonic() + rest)
+            turns.ended(resource, decision.actions[resource], success, time.monotonic())
             _state.answers = {**_state.answers, "at": float("-inf")}
             _wake()
 
@@ -424,6 +407,13 @@ def _jobs():
         if _state.jobs is None:
             _state.jobs = __utils__["jobs.client"](dict(__opts__))
         return _state.jobs
+
+
+def _turns():
+    with _state.making:
+        if _state.turns is None:
+            _state.turns = __utils__["turns.keeper"]()
+        return _state.turns
 
 
 def _warm_up(view):

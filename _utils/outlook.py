@@ -1,17 +1,11 @@
 """
 What the runner of the failover adds to what is seen: what answers to jobs just said, what the log
-of decisions counts for, how long a second master leaves a decision to the first. Pure.
+of decisions counts for, and what of it all stands in the record. Pure.
 """
 
 # Seconds after which a failed activation is no evidence any more: the VM may have recovered, and a
 # resource that nobody serves must be tried again.
 FORGIVEN = 60
-# Seconds that the second master waits whether the first one acts. Too short errs towards doing a
-# step twice, which costs time and harms nothing; too long towards a site that waits for a master
-# that runs, but whose Salt does not.
-SECOND = {"promote": 1, "activate": 5, "follow": 125, "mirror": 65, "restart": 35}
-OTHER = 5
-SETTLING = 5  # seconds in which whoever made an epoch brings its holder up
 
 
 def learnt(views, me, facts):
@@ -66,37 +60,6 @@ def history(lines, acknowledged, now):
                 if lately and not step.get("silent"):
                     found.append({"what": "activation failed", **entry})
     return found
-
-
-def rank(view, lost):
-    """
-    Return this master's place, 0 for the one that acts at once: the director's holder leads.
-
-    lost: the balancers that are; of those that live, the others follow in the pillar's order.
-    """
-    holder = (view["records"].get("director") or {}).get("holder")
-    balancers = [
-        name
-        for name, vm in view["cluster"]["vms"].items()
-        if vm and vm["role"] == "balancer" and name not in lost
-    ]
-    order = sorted(balancers, key=lambda name: name != holder)
-    return order.index(view["me"]) if view["me"] in order else len(order)
-
-
-def left(steps, place, urgent, waited, young):
-    """
-    Return for how many seconds this master still leaves a resource's list to somebody else.
-
-    place: of `rank`; urgent: the holder serves and waits for a permission, no step can be under
-    way; waited: seconds since the list is needed; young: seconds since somebody else made the
-    epoch, who brings its holder up.
-    """
-    dos = {step.get("transition", step["do"]) for step in steps}
-    if urgent or "promote" in dos:
-        return place * SECOND["promote"] - waited
-    waits = place * max(SECOND.get(do, OTHER) for do in dos) - waited
-    return max(waits, SETTLING - young) if dos & {"activate", "deactivate"} else waits
 
 
 def evidence(view):

@@ -68,12 +68,28 @@ def judge(views, me, vm, observers):
 
 
 def is_deaf(views, me, vm, observers):
-    """Return whether ``vm`` says that it hears nobody, or none of several observers."""
+    """
+    Return whether ``vm`` says that it hears nobody, or none of several observers.
+
+    An observer that hears no other one is none: behind the same cable it hears its neighbours only,
+    and they hear it.
+    """
     told = views.get(me, {}).get(vm, {})
-    silent = told.get("silent", {})
+    others = [
+        observer for observer in observers
+        if observer == me or not _alone(views, me, observer, observers)
+    ]  # fmt: skip
+    return bool(told.get("deaf")) or _hears_none(told, vm, others)
+
+
+def _alone(views, me, observer, observers):
+    return _hears_none(views.get(me, {}).get(observer, {}), observer, observers)
+
+
+def _hears_none(told, vm, observers):
     others = [observer for observer in observers if observer != vm]
-    none = len(others) > 1 and all(silent.get(observer) == "lost" for observer in others)
-    return bool(told.get("deaf")) or none
+    silent = told.get("silent", {})
+    return len(others) > 1 and all(silent.get(observer) == "lost" for observer in others)
 
 
 def cut_off(views, me, observer):
@@ -104,7 +120,8 @@ def _words(views, me, vm, observers):
     """
     Return the word of each observer that has a say about ``vm``: up, late, lost or init.
 
-    An observer that is late itself, or hears nobody, has none: its last word is of before.
+    An observer that is late itself, or hears nobody, or no other observer, has none: its last word
+    is of before.
     """
     words = {
         observer: _word(view[vm]["links"])
@@ -114,6 +131,8 @@ def _words(views, me, vm, observers):
     for observer in observers:
         told = views.get(me, {}).get(observer)
         if observer == vm or observer in views or not told or told.get("deaf"):
+            continue
+        if _alone(views, me, observer, observers):
             continue
         if _word(told["links"]) == "up":
             words[observer] = told.get("silent", {}).get(vm, "up")

@@ -13,7 +13,6 @@ from tests.loading import load
 
 CLUSTER = trees.cluster("default")
 record = load("_utils/record.py")
-outlook = load("_utils/outlook.py")
 
 
 class Site:
@@ -266,23 +265,6 @@ def test_the_master_beside_the_director_leads_and_the_other_one_when_it_is_lost(
     assert failover._place(failover.look()) == 0
 
 
-PROMOTE = [{"do": "swap", "transition": "promote"}, {"do": "deactivate"}, {"do": "activate"}]
-ALONE = [{"do": "swap", "transition": "serve_alone"}, {"do": "activate"}]
-LONG = float("inf")
-
-
-@pytest.mark.parametrize(("steps", "place", "urgent", "waited", "young", "left"), [
-    (PROMOTE, 0, False, 0, LONG, 0), (PROMOTE, 1, False, 0.4, LONG, 0.6),
-    (PROMOTE, 0, False, 0, 0.5, 0),  # it failed at once again: nobody brings that epoch up
-    (ALONE, 0, False, 0, LONG, 0), (ALONE, 1, False, 0, LONG, 5), (ALONE, 1, True, 0, LONG, 1),
-    (ALONE, 0, False, 0, 0.5, 4.5),  # somebody else has just swapped, and brings it up
-    ([{"do": "follow"}], 1, False, 5, 1, 120), ([{"do": "follow"}], 0, False, 0, 1, 0),
-    ([{"do": "mirror"}, {"do": "swap", "transition": "mirrored"}], 1, False, 0, LONG, 65),
-])
-def test_how_long_a_list_is_left_to_somebody_else(steps, place, urgent, waited, young, left):
-    assert outlook.left(steps, place, urgent, waited, young) == pytest.approx(left)
-
-
 def test_what_takes_long_does_not_hold_up_another_resource(site):
     """The database's standby is rebuilt for minutes when the holder of the files dies."""
     site.records["database"]["mirrored"] = False
@@ -319,7 +301,7 @@ def test_a_failing_activation_is_tried_again_after_growing_rests(site):
     site.me = "lb1"
     site.takes["files.activate fails"] = True
     failover = runner(site)
-    failover.RETRY = (0.2, 7)
+    failover._turns().retry = (0.2, 7)
     began = time.monotonic()
     thread = threading.Thread(target=failover.react, args=("x", {}))
     thread.start()
@@ -328,7 +310,7 @@ def test_a_failing_activation_is_tried_again_after_growing_rests(site):
     site.takes["files.activate fails"] = False
     thread.join()
     assert site.held["file2"] == {"files": 4}
-    assert failover._state.failed["files"][0] == 0
+    assert failover._turns().failed["files"][0] == 0
     site.noted()
     assert [line["result"] for line in site.log[:4]] == ["failed"] * 4
     assert "done" in [line["result"] for line in site.log]

@@ -64,6 +64,25 @@ def test_a_vm_that_hears_nobody_is_lost_although_it_is_heard(told):
     assert presence.is_deaf(view(file1=told), "lb2", "file1", OBSERVERS)
 
 
+def behind_a_cable_that_carries_nothing_in(*names):
+    """They hear each other, and nobody else hears less of them."""
+    return {name: entry(silent={vm: "lost" for vm in VMS if vm not in names}) for name in names}
+
+
+def test_a_server_that_only_sends_is_lost_with_all_its_vms():
+    """The balancer on it hears its neighbours, as they hear it: that is no observer's word."""
+    views = view(**behind_a_cable_that_carries_nothing_in("lb1", "file1"))
+    assert [judged(views, vm) for vm in ("lb1", "file1")] == ["lost", "lost"]
+    assert [judged(views, vm) for vm in ("file2", "witness")] == ["alive", "alive"]
+
+
+def test_a_master_that_hears_its_neighbours_only_does_not_condemn_them_for_that():
+    views = {"lb1": {vm: entry("lost") for vm in VMS if vm != "lb1"}}
+    silent = {vm: "lost" for vm in VMS if vm not in ("lb1", "file1")}
+    views["lb1"] |= {"file1": entry(silent=silent), "lb1": entry(silent=silent)}
+    assert presence.judge(views, "lb1", "file1", OBSERVERS) == ("alive", None)
+
+
 @pytest.mark.parametrize("silent", [
     {"lb2": "lost"}, {"lb2": "lost", "lb1": "lost"}, dict.fromkeys(OBSERVERS, "late"),
     {"lb2": "lost", "lb1": "lost", "witness": "late"},
