@@ -27,6 +27,8 @@ AGAIN = 20  # times that a plan is made anew because somebody else was at work
 DECIDE = "decide.decide"
 # Seconds in which heartbeats tell everybody that something was given up.
 GIVEN_UP = 5
+# Seconds for the master here to take jobs; a balancer that has just booted needs half of that.
+READY = 60
 
 
 def switch(resource, vm, lose_writes_of=None):
@@ -49,6 +51,8 @@ def switch(resource, vm, lose_writes_of=None):
         return _refused([*decision.rejected, *lost])
     if not decision.actions:
         return _yes(f"{vm} holds {resource} already.")
+    if unready := _unready(view):
+        return unready
     problem = _perform(f"ha.switch {resource} {vm}", "moves.switch", resource, vm, **forced)
     return _no(problem) if problem else _yes(f"{vm} holds {resource} now.")
 
@@ -69,6 +73,8 @@ def evacuate(where, why=None):
     refused = [*decision.rejected, *_left(view["cluster"], vms)]
     if refused:
         return _refused(refused)
+    if unready := _unready(view):
+        return unready
     web = __utils__["leaving.of_role"](view["cluster"], vms, "web")
     unheard = _drain(view, web, vms)
     if unheard:
@@ -111,15 +117,20 @@ def restore(where, timeout=900):
     decision = __utils__["moves.restore"](view, where)
     if decision.rejected:
         return _refused(decision.rejected)
+    if unready := _unready(view):
+        return unready
     __salt__["failover.local"]("marks.remove", "absent", where)
     _say(f"{where} is no longer absent")
     unheard = _undrain(view, __utils__["leaving.of_role"](cluster, vms, "web"))
     if decision.actions:
         _carry_out(view, decision, f"ha.restore {where}")  # if it fails, the next look goes on
     behind = _await_mirrors(cluster, vms, timeout)
-    problems = unheard + [f"{resource} is not mirrored yet" for resource in behind]
-    if problems:
-        return _no(f"{where} is back, but {'; '.join(problems)}. It goes on by itself: ha.status")
+    if unheard:
+        told = "; ".join(unheard)
+        return _no(f"{where} is back, but {told}. Repeat: salt-run ha.restore {where}")
+    if behind:
+        told = "; ".join(f"{resource} is not mirrored yet" for resource in behind)
+        return _no(f"{where} is back, but {told}. It goes on by itself: ha.status")
     return _yes(f"{where} is back: it mirrors everything again. Nothing was moved to it.")
 
 
@@ -162,6 +173,16 @@ def acknowledge(resource):
     """
     __salt__["failover.local"]("marks.add", "acknowledged", resource)
     return _go_on(f"{resource} may move by itself again", f"ha.acknowledge {resource}")
+
+
+def _unready(view):
+    """Wait for the master here, by which all others are commanded; return an answer if in vain."""
+    deadline = time.monotonic() + READY
+    while problem := __salt__["overview.publishes"](view["me"]):
+        if time.monotonic() > deadline:
+            me = view["me"]
+            return _no(f"Nothing was changed: the Salt master of {me} takes no job: {problem}")
+        time.sleep(LOOK)  # until it does, or the deadline
 
 
 def _go_on(told, what):

@@ -68,6 +68,22 @@ def ask(names, function, timeout, **arguments):
         return {name: _answer(job) for name, job in asked.items()}
 
 
+def publishes(vm):
+    """
+    Return what keeps the master here from sending a job to ``vm``; None if nothing does.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run overview.publishes lb1
+    """
+    try:
+        __utils__["jobs.client"](dict(__opts__)).post([vm], "test.ping", {})
+    except (SaltException, OSError) as error:
+        return _unsent(error)
+
+
 def stories(count):
     """
     Return the last ``count`` decisions as text, from the logs of all balancers; use `ha.explain`.
@@ -106,9 +122,14 @@ def _asking(calls, timeout):
 def _answer(job):
     try:
         found = job.result()
-    except SaltException as error:  # mostly without a word: this VM's own master does not run
-        return [None, f"could not be asked: {str(error) or type(error).__name__}"]
+    except SaltException as error:
+        return [None, f"could not be asked: {_unsent(error)}"]
     return [None, "does not answer"] if tuple(found) == (None, None) else list(found)
+
+
+def _unsent(error):
+    """Return a word for what Salt mostly says without one: this VM's own master does not run."""
+    return str(error) or type(error).__name__
 
 
 def _around(cluster, view):

@@ -49,9 +49,10 @@ class Ledger:
     def _alone(self, claim, vm, moment):
         first, last = self.claims[claim, vm]
         for (other_claim, other), (begun, seen) in self.claims.items():
-            overlap = min(last, seen) - max(first, begun)
+            until = min(last, seen)
+            overlap = until - max(first, begun)
             if other_claim == claim and other != vm and overlap > 0 \
-                    and not {vm, other} & self._unknowing(moment):
+                    and not {vm, other} & self._unknowing(until):
                 both = " and ".join(sorted((vm, other)))
                 self._wrong(f"{claim}: {both} at the same time for {overlap:.2f} s")
 

@@ -21,8 +21,9 @@ RESOURCES = {"director": "balancer", "files": "file", "database": "database"}
 # The state of one lab goes from test to test: what disturbs more comes later.
 ORDER = ["test_cluster", "test_site", "test_state_apply", "test_wrong_pillar", "test_commands",
          "test_standby", "test_faults", "test_fencing", "test_soak", "test_down", "test_mariadb"]
-EVIDENCE = ("journalctl -b --no-pager -o short-monotonic | tail -n 400; drbdadm status;"
-            " ip -br address; tail -n 100 /var/log/salt/minion /var/log/salt/master; ps -ef")
+EVIDENCE = ("journalctl --since -6min --no-pager -o short-precise | tail -n 1500; drbdadm status;"
+            " ip -br address; tail -n 100 /var/log/salt/minion /var/log/salt/master; ps -ef;"
+            " tail -n 60 /var/log/cluster/decisions.jsonl")
 
 
 def pytest_collection_modifyitems(config, items):
@@ -185,6 +186,7 @@ def pytest_runtest_makereport(item, call):
     if report.failed and running:
         folder = ROOT / ".lab/evidence" / f"{item.name}-{report.when}"
         folder.mkdir(parents=True, exist_ok=True)
+        (folder / "failure.txt").write_text(report.longreprtext)
         for vm, text in running.everywhere(EVIDENCE).items():
             (folder / f"{vm}.txt").write_text(text)
         report.sections.append(("evidence", f"the state of every VM: {folder}"))

@@ -32,12 +32,14 @@ class Site:
         self.notes, self.busy = [], 0
         self.web = {name: {"state": "up", "drained": False} for name in ("web1", "web2")}
         self.members = {name: {"answers": True} for name in ("lb1", "lb2", "witness")}
+        self.booting = []
         self.fails, self.log, self.driver, self.planned = False, [], "etcd", True
         self.__dict__.update(more)
         names = ("moves.switch", "moves.evacuate", "moves.restore", "decide.decide")
         utils = Utils(dict.fromkeys(names, self.plan) if self.planned else {})
         salt = {"failover.look": self.look, "failover.local": self.local,
-                "failover.carry_out": self.carry_out, "overview.ask": self.ask}
+                "failover.carry_out": self.carry_out, "overview.ask": self.ask,
+                "overview.publishes": lambda vm: self.booting.pop() if self.booting else None}
         self.operation = load("_runners/operation.py", salt=salt, utils=utils)
         self.operation.LOOK = 0
         self.operation.GIVEN_UP = self.operation.DRAINED = 0.05
@@ -328,7 +330,27 @@ def test_restore_says_which_mirror_is_not_there_in_time():
 
 def test_restore_says_which_balancer_did_not_hear():
     site = Site(on=2, absent=["server1"], problems={"lb2": "does not answer"})
-    assert "lb2 keeps web1 drained: does not answer" in site.operation.restore("server1")["told"]
+    told = site.operation.restore("server1")["told"]
+    assert "lb2 keeps web1 drained: does not answer" in told
+    assert "Repeat: salt-run ha.restore server1" in told
+
+
+MOVED = [Decision({"files": [{"do": "swap"}]})]
+
+
+@pytest.mark.parametrize(("words", "more"), [
+    (("switch", "files", "file2"), {"plans": MOVED}),
+    (("evacuate", "server1"), {"plans": MOVED}),
+    (("restore", "server1"), {"on": 2, "absent": ["server1"]}),
+])
+def test_a_master_that_has_just_booted_is_waited_for(words, more):
+    site = Site(booting=["SaltClientError"] * 3, **more)
+    assert getattr(site.operation, words[0])(*words[1:])["right"] is True
+    site = Site(booting=["SaltClientError"] * 9, **more)
+    site.operation.READY = -1
+    told = getattr(site.operation, words[0])(*words[1:])["told"]
+    assert told == "Nothing was changed: the Salt master of lb1 takes no job: SaltClientError"
+    assert site.done == []
 
 
 def test_a_web_server_needs_no_mirror():

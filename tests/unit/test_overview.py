@@ -20,6 +20,10 @@ class Jobs:
             raise self.answers[vm]
         return self.answers.get(vm, ({"active": vm in ("lb1", "file1", "db1")}, None))
 
+    def post(self, vms, function, arguments):
+        for vm in vms:
+            self.ask(vm, function, arguments, None)
+
 
 def overview(answers=None, local=None, view=None):
     known = {"pool.status": {"servers": {"web1": {"state": "up"}}}, "marks.read": {},
@@ -104,6 +108,12 @@ def test_without_the_own_master_the_rest_is_told():
     found = facts["resources"]["files"]["vms"]["file1"]
     assert found == {"active": None, "problem": "could not be asked: SaltReqTimeoutError"}
     assert facts["pool"] == {"web1": {"state": "up"}}
+
+
+def test_whether_the_own_master_takes_a_job_is_told():
+    assert overview().publishes("lb1") is None
+    down = overview({"lb1": SaltReqTimeoutError("")})
+    assert down.publishes("lb1") == "SaltReqTimeoutError"
 
 
 def test_ask_gives_each_vm_the_arguments_and_names_the_silent():
