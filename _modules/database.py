@@ -90,9 +90,9 @@ def activate(epoch, deadline, alone=None, lose_writes=False):
     alone: the revision of the swap that permits serving without the mirror. None: every commit
     waits for a replica, from the first one on. A replica applies all it received first. On a VM
     that serves already, this releases a frozen primary or switches synchronous mode on. An epoch
-    older than the replicated data is refused. lose_writes: accepted as `files` does; a replica
-    has only what it received, and that is whole. If it fails, a VM that did not serve before is
-    passive again, and CommandExecutionError is raised.
+    older than the replicated data is refused. lose_writes: an operator gives up what this replica
+    lacks, however much that is; a copy that is not complete serves on no word. If it fails, a VM
+    that did not serve before is passive again, and CommandExecutionError is raised.
 
     CLI Example:
 
@@ -105,7 +105,7 @@ def activate(epoch, deadline, alone=None, lose_writes=False):
         served = __salt__["claim.held"](RESOURCE)
         __salt__["claim.hold"](RESOURCE, epoch)
         try:
-            seconds = _activate(epoch, deadline, alone)
+            seconds = _activate(epoch, deadline, alone, lose_writes)
         except Exception:  # whatever it is, half an activation must not stay
             if not served:
                 _back_out()
@@ -113,12 +113,12 @@ def activate(epoch, deadline, alone=None, lose_writes=False):
         return {**status(), "seconds": seconds}
 
 
-def _activate(epoch, deadline, alone):
+def _activate(epoch, deadline, alone, lose_writes=False):
     """Return ``{step: seconds}``. The permission is noted before anything is acknowledged by it."""
     steps = [
         ("revive", lambda: __salt__["mysql_server.revive"](deadline)),
         ("epoch", lambda: _refuse_older(epoch)),
-        ("promote", lambda: __salt__["mysql_replication.promote"](deadline)),
+        ("promote", lambda: __salt__["mysql_replication.promote"](deadline, lose_writes)),
         ("permission", lambda: _note_permission(epoch, alone)),
         ("semi_sync", lambda: __salt__["mysql_replication.semi_sync"](alone is None)),
         ("writable", lambda: __salt__["mysql_server.writable"](deadline)),

@@ -345,14 +345,14 @@ def _note_follower(server):
         )
 
 
-def promote(deadline):
+def promote(deadline, lose_writes=False):
     """
     Stop following: receive nothing more, apply all that was received, forget the source.
 
     The server stays read-only. Nothing happens on a server that follows nobody. Raises
     CommandExecutionError if not all can be applied before the deadline, on an incomplete copy, and
     if this server has not proved since its start that it has all its source had: what it had
-    acknowledged before may be lost.
+    acknowledged before may be lost. lose_writes: an operator gives that up.
 
     CLI Example:
 
@@ -365,7 +365,7 @@ def promote(deadline):
         if now["seeding"]:
             raise CommandExecutionError(now["seeding"])
         if replica := now["replica"]:
-            if not __salt__["mysql_proof.present"]():
+            if not lose_writes and not __salt__["mysql_proof.present"]():
                 raise CommandExecutionError(
                     f"has not caught up with {replica['source']} since its start: acknowledged "
                     "transactions may be missing here"

@@ -25,7 +25,8 @@ def switch(view, resource, vm, lose_writes_of=None):
     Return the Decision that moves ``resource`` to ``vm``; nothing to do if it is there.
 
     lose_writes_of: the name of the holder, typed by an operator who gives up whatever that VM has
-    acknowledged alone. It is refused while that VM serves, and while it is not needed.
+    acknowledged alone. It is refused while that VM serves, and while it is not needed. Repeated, it
+    brings up a ``vm`` that got the record but does not serve yet.
     """
     case, refused = decide.look(view, resource)
     if refused:
@@ -34,6 +35,8 @@ def switch(view, resource, vm, lose_writes_of=None):
     if vm not in able:
         facts = {"vm": vm, "able": " and ".join(sorted(able))}
         return _decision([], [case.refuse(("NOT_ITS_ROLE", facts), f"promote {vm}")])
+    if vm == case.holder and lose_writes_of in case.standbys and case.held(vm) == 0:
+        return _decision([(resource, _forced_on(case, vm, lose_writes_of))], [])
     if vm == case.holder:
         return decide.Decision({}, f"{resource}: {vm} holds it already", [])
     if lose_writes_of is not None:
@@ -131,3 +134,10 @@ def _return(case, where):
             if steps := decide.rejoin(case, vm):
                 return [(case.resource, steps)], []
     return [], []
+
+
+def _forced_on(case, vm, named):
+    """The swap was made already; only the activation must give up the same writes again."""
+    reason = f"an operator gives up what {named} acknowledged alone; {vm} serves without it"
+    swap, activate = decide.alone(case, reason)
+    return [swap, {**activate, "lose_writes": True}]

@@ -40,6 +40,7 @@ class Ordeal(Faults):
         self.folder, self.client, self.allowed, self.apply = folder, client, allowed, apply
         self.run, self.problems, self.verdict = f"run{time.monotonic_ns()}", [], {}
         self._child, self._since, self._entries, self._read = None, None, [], 0
+        self._given_up = None
 
     def __enter__(self):
         judge.remember_logs(self.lab)
@@ -70,9 +71,11 @@ class Ordeal(Faults):
             self.problems.append(f"no verdict of the client: {output[-500:]}")
         else:
             self.verdict = json.loads(path.read_text())
-            self.problems += [f"{name} {len(self.verdict[name])}: {self.verdict[name][:3]}"
-                              for name in ("lost", "unexpected", "duplicated", "corrupted")
-                              if self.verdict[name]]
+            broken = {name: self.verdict[name]
+                      for name in ("lost", "unexpected", "duplicated", "corrupted")}
+            broken["lost"] = [key for key in broken["lost"] if not self._is_given_up(key)]
+            self.problems += [f"{name} {len(keys)}: {keys[:3]}"
+                              for name, keys in broken.items() if keys]
         if kind is None:
             self.problems += self.judge()
 
@@ -90,7 +93,7 @@ class Ordeal(Faults):
         checks = {
             "tables": lambda: judge.same_tables(self.lab),
             "disks": lambda: judge.same_disks(self.lab),
-            "marks": lambda: judge.marks_kept(self.lab, self.watch.ledger.writes),
+            "marks": lambda: judge.marks_kept(self.lab, self._promised()),
             "logs": lambda: judge.horrors(self.lab, self._since, self.allowed),
         } | ({"configuration": self.configuration} if self.apply else {})
         found = []
@@ -111,6 +114,24 @@ class Ordeal(Faults):
             f"{vm}: {key}: {state['changes'] or state['comment']!r:.200}"
             for vm, states in answers.items() if isinstance(states, dict)
             for key, state in states.items() if state["changes"] or state["result"] is not True]
+
+    def give_up(self, since, until):
+        """What was acknowledged between these moments of time.monotonic() may be lost, no more."""
+        self._given_up = since, until
+
+    def _is_given_up(self, key):
+        since, until = self._given_up or (0, 0)
+        return any(since <= entry["time"] <= until for entry in self.journal()
+                   if entry["event"] == "acknowledged"
+                   and [entry["kind"], entry["client"], entry["number"]] == list(key))
+
+    def _promised(self):
+        """Return the watch's own writes that must be there; their numbers are Unix milliseconds."""
+        writes, since = self.watch.ledger.writes, self._given_up and self._given_up[0]
+        if since is None:
+            return writes
+        latest = int((time.time() - time.monotonic() + since) * 1000)
+        return {key: 0 if number > latest else number for key, number in writes.items()}
 
     def journal(self):
         """Return the client's journal up to now; an hour of it is read only once."""

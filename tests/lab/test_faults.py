@@ -341,6 +341,28 @@ def test_a_replica_that_is_broken_is_not_promoted(trial):
     trial.served(180)
 
 
+@slow
+@pytest.mark.parametrize("resource", ["files", "database"])
+@pytest.mark.allowed("drbd")  # both have written: a split brain, found when the holder returns
+def test_an_operator_may_give_up_what_the_dead_holder_took_alone(trial, resource):
+    holder, standby = trial.holder(resource), trial.standby(resource)
+    alone = time.monotonic()
+    trial.crash(standby)
+    trial.served(SOON)
+    time.sleep(DEAD)
+    trial.crash(holder)
+    trial.give_up(alone, time.monotonic())
+    trial.start(standby)
+    command = trial.rejected("NOT_MIRRORED", 180)["command"]
+    done = trial.ha(*command.removeprefix("salt-run ha.").split())
+    assert done.returncode == 0, done.stdout + done.stderr
+    trial.served(2 * SOON)
+    assert trial.holder(resource) == standby
+    trial.settle()
+    kept = trial.lab[holder].succeed("find", "/var/lib/cluster/saved", "-type", "f").split()
+    assert kept, f"nothing was saved on {holder} before it was rebuilt"
+
+
 # --- planned -------------------------------------------------------------------------------------
 
 def test_a_switch_moves_a_resource_and_loses_nothing(trial):

@@ -135,13 +135,19 @@ def test_activation_says_so_before_it_serves_and_takes_the_address_last():
         "claim.take alone=7",
         "claim.hold",
         "mysql_server.revive",
-        "mysql_replication.promote",
+        "mysql_replication.promote False",
         "mysql_replication.semi_sync False",
         "mysql_server.writable",
         "mysql_account.schema_present",
         "claim.take alone=7",
         "address.present_all",
     ]
+
+
+def test_what_an_operator_gives_up_reaches_the_server():
+    cluster = Cluster(server_status())
+    cluster.module().activate(3, DEADLINE, alone=7, lose_writes=True)
+    assert "mysql_replication.promote True" in cluster.calls
 
 
 def test_activation_without_permission_waits_for_a_replica_from_the_first_write_on():

@@ -74,6 +74,17 @@ def test_an_operator_gives_up_the_writes_of_a_dead_holder_by_its_name():
     assert decision.actions["files"][2]["lose_writes"] is True
 
 
+def test_what_was_given_up_stays_given_up_until_the_new_holder_serves():
+    """Its first activation failed: the record names it, and the command is repeated."""
+    world = World().record("files", mirrored=False, holder="file2").say("file1", held={})
+    world.say("file2", held={}).lose("file1")
+    decision = moves.switch(world.view, "files", "file2", lose_writes_of="file1")
+    assert steps(decision) == {"files": ["swap serve_alone file2 @71", "activate file2 3 alone"]}
+    assert decision.actions["files"][1]["lose_writes"] is True
+    world.say("file2", held={"files": 3})
+    assert not moves.switch(world.view, "files", "file2", lose_writes_of="file1").actions
+
+
 @pytest.mark.parametrize(("arrange", "named", "condition"), [
     (lambda w: w.lose("file1"), "file2", "NOT_THE_HOLDER"),
     (lambda w: w, "file1", "HOLDER_LIVES"),

@@ -87,6 +87,7 @@ def test_promotion_is_refused_when_acknowledged_transactions_may_be_missing(engi
     with pytest.raises(CommandExecutionError, match="may be missing"):
         module(server, proved=False).promote(soon())
     assert server.told == []
+    assert module(server, proved=False).promote(soon(), lose_writes=True) is None  # an operator's
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -229,10 +230,11 @@ def test_incomplete_copy_is_seeded_again_and_not_followed_on():
     assert seeded == [("192.168.10.18", [])]  # nothing had been told to the server before
 
 
-def test_incomplete_copy_is_not_promoted():
+@pytest.mark.parametrize("lose_writes", [False, True])
+def test_incomplete_copy_is_not_promoted(lose_writes):
     server, loaded = incomplete_copy()
     with pytest.raises(CommandExecutionError, match="a copy was begun"):
-        loaded.promote(soon())
+        loaded.promote(soon(), lose_writes=lose_writes)
     assert server.told == []
 
 
