@@ -13,13 +13,13 @@ Every answer is ``{"told": text, "right": bool}``.
 import sys
 import time
 
-from salt.exceptions import CommandExecutionError
+from salt.exceptions import CommandExecutionError, SaltException
 
 OBSERVERS = ("balancer", "witness")
 MIRRORED = {"files": "file", "database": "database"}
 LOOK = 0.5  # seconds between two looks at something that is awaited
-# Seconds for a job to a balancer that is alive.
-JOB = 5
+# Seconds for a job to a balancer that is alive; one that has just booted takes its time.
+JOB, PATIENT = 5, 60
 # Seconds that visitors get to finish with a drained web server; a page takes well below one, an
 # upload may take longer and is then cut off.
 DRAINED = 20
@@ -274,11 +274,18 @@ def _undrain(view, web):
 
 def _on_balancers(view, function, web):
     """Run ``function`` for each of ``web`` on every balancer; return ``{balancer: problem}``."""
-    problems = {}
+    me, problems = view["me"], {}
+    others = [name for name in _balancers(view["cluster"]) if name != me]
+    heard = [name for name in others if _judge(view, name) == "alive"]
     for name in web:
-        answers = __salt__["overview.ask"](_balancers(view["cluster"]), function, JOB, name=name)
+        answers = __salt__["overview.ask"](heard, function, PATIENT, name=name)
         problems.update({vm: problem for vm, (_, problem) in answers.items() if problem})
-    return problems
+        try:
+            __salt__["failover.local"](function, name)
+        except SaltException as error:
+            problems[me] = str(error)
+    silent = dict.fromkeys(set(others) - set(heard), "is not heard") if web else {}
+    return {**silent, **problems}
 
 
 def _balancers(cluster):

@@ -32,7 +32,7 @@ class Site:
         self.notes, self.busy = [], 0
         self.web = {name: {"state": "up", "drained": False} for name in ("web1", "web2")}
         self.members = {name: {"answers": True} for name in ("lb1", "lb2", "witness")}
-        self.booting = []
+        self.booting, self.here = [], []
         self.fails, self.log, self.driver, self.planned = False, [], "etcd", True
         self.__dict__.update(more)
         names = ("moves.switch", "moves.evacuate", "moves.restore", "decide.decide")
@@ -74,6 +74,10 @@ class Site:
             return self.log
         if function == "decisions.note":
             return self.notes.append(("here", *arguments))
+        if function in ("pool.drain", "pool.undrain"):
+            if "lb1" in self.problems:
+                raise CommandExecutionError(self.problems["lb1"])
+            return self.here.append(function)
         self.done.append((function, *arguments))
         if function == "marks.add" and arguments[0] == "absent":
             self.absent.append(arguments[1])
@@ -285,7 +289,7 @@ def test_it_is_not_safe_to_power_off_when_the_mirror_was_not_let_go():
 
 def test_a_server_is_not_let_go_when_the_other_one_died_meanwhile():
     """Marked absent it could take nothing back, and the operator would switch off the last one."""
-    site = Site(on=2, silent=["lb2", "web2", "file2", "db2"])
+    site = Site(on=2, silent=["web2", "file2", "db2"])
     found = site.operation.evacuate("server1")
     assert found["right"] is False
     assert "file2 holds files, and is not heard" in found["told"]
@@ -304,6 +308,7 @@ def test_restore_unmarks_undrains_and_waits_for_the_mirrors():
     found = site.operation.restore("server1")
     assert found["right"] is True
     assert site.done == [("marks.remove", "absent", "server1"), ("pool.undrain", "web1")]
+    assert site.here == ["pool.undrain"]  # without a job: the master may have just booted
 
 
 def test_restore_by_a_vm_s_name_restores_its_server():
@@ -332,6 +337,9 @@ def test_restore_says_which_balancer_did_not_hear():
     site = Site(on=2, absent=["server1"], problems={"lb2": "does not answer"})
     told = site.operation.restore("server1")["told"]
     assert "lb2 keeps web1 drained: does not answer" in told
+    site = Site(on=2, absent=["server1"], silent=["lb2"], problems={"lb1": "a full disk"})
+    told = site.operation.restore("server1")["told"]
+    assert "lb2 keeps web1 drained: is not heard; lb1 keeps web1 drained: a full disk" in told
     assert "Repeat: salt-run ha.restore server1" in told
 
 
