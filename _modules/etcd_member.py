@@ -122,11 +122,6 @@ def _ask(path, body):
 
 def _prepare(state):
     try:
-        os.makedirs(os.path.dirname(INITIAL), mode=0o755, exist_ok=True)
-        with open(f"{INITIAL}.new", "w", encoding="utf-8") as file:
-            file.write(f"ETCD_INITIAL_CLUSTER_STATE={state}\n")
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(f"{INITIAL}.new", INITIAL)
+        __utils__["keeper.keep"](INITIAL, f"ETCD_INITIAL_CLUSTER_STATE={state}\n")
     except OSError as error:
         raise CommandExecutionError(f"cannot prepare {INITIAL}: {error}") from error

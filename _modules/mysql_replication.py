@@ -16,7 +16,6 @@ import contextlib
 import os
 import time
 
-import salt.utils.files
 from salt.exceptions import CommandExecutionError
 
 USER = "replication"
@@ -337,12 +336,12 @@ def _receiving(server):
 
 
 def _note_follower(server):
-    os.makedirs(os.path.dirname(FOLLOWER), mode=0o755, exist_ok=True)
-    with salt.utils.files.fopen(FOLLOWER, "w", encoding="utf-8") as file:
-        file.write(
-            f"# This server follows another (mysql_replication).\n[mysqld]\n"
-            f"{server.dialect['source']} = OFF\n"
-        )
+    """For the next start, also after a power cut: with an empty file its applier would hang."""
+    told = "# This server follows another (mysql_replication).\n[mysqld]\n"
+    try:
+        __utils__["keeper.keep"](FOLLOWER, f"{told}{server.dialect['source']} = OFF\n")
+    except OSError as error:
+        raise CommandExecutionError(f"cannot keep {FOLLOWER}: {error}") from error
 
 
 def promote(deadline, lose_writes=False):

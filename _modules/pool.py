@@ -6,7 +6,6 @@ module reads what it found and keeps the list of those that are drained, which s
 """
 
 import json
-import os
 import time
 
 from salt.exceptions import CommandExecutionError, SaltInvocationError
@@ -141,14 +140,8 @@ def _servers(name):
 
 
 def _keep(known):
-    new = f"{DRAINED}.new"
     try:
-        os.makedirs(os.path.dirname(DRAINED), exist_ok=True)
-        with open(new, "w", encoding="utf-8") as file:
-            json.dump(known, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(new, DRAINED)
+        __utils__["keeper.replace"](DRAINED, known)
     except OSError as err:
         raise CommandExecutionError(f"cannot keep who is drained in {DRAINED}: {err}") from err
 

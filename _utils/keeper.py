@@ -60,9 +60,14 @@ def _load(path):
 
 def replace(path, content):
     """Write the JSON file ``path`` in one step that a power cut cannot tear; raises OSError."""
+    keep(path, json.dumps(content))
+
+
+def keep(path, text):
+    """Write the file ``path`` in one step that a power cut cannot tear; raises OSError."""
     os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
     with open(f"{path}.new", "w", encoding="utf-8") as file:
-        json.dump(content, file)
+        file.write(text)
         file.flush()
         os.fsync(file.fileno())
     os.replace(f"{path}.new", path)

@@ -94,7 +94,9 @@ def _standing_by(server, seen, memory, now):
     replica = server and server["replica"]
     if not replica:
         return {**words, "following": bool(seen["busy"])}, {}  # it may be seeded just now
-    working = replica["applying"] and not replica["apply_error"]
+    # With its own mode on, its applier waits for a replica of this one, for ever.
+    stuck = server["semi_sync"]["enabled"]
+    working = replica["applying"] and not replica["apply_error"] and not stuck
     receiving = replica["receiving"]
     since = None if receiving else memory.get("connecting", now)
     words["following"] = _follows(receiving, working, seen["busy"], since, now)

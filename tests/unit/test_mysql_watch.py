@@ -50,6 +50,13 @@ def test_holder_that_came_up_passive_after_a_crash_does_not_serve(primary):
     assert judge(primary, held=3, busy=True)[0]["service"] is None  # it is just being activated
 
 
+def test_a_replica_whose_own_mode_is_on_is_to_be_told_to_follow_again(replica):
+    """Its applier waits for a replica that it does not have: following switches the mode off."""
+    replica["semi_sync"]["enabled"] = True
+    words, _, _ = judge(replica)
+    assert (words["fit"], words["following"]) == (False, False)
+
+
 @pytest.mark.parametrize(("how", "service"), [
     ({"dead": True}, False),
     ({"stopped": True}, False),
