@@ -54,6 +54,9 @@ ROLES = {"director": "balancer", "files": "file", "database": "database"}
 # Seconds a command stays valid. Too short errs towards repeating a step, too long towards waiting
 # for a VM that died with the command; neither harms the data.
 SECONDS = {"activate": 20, "deactivate": 10, "mirror": 60, "follow": 120, "restart": 30}
+# Seconds for a director that is cut off from Salt with one of its networks: it gives up by itself
+# as soon as it hears the higher epoch, on the network that is left.
+UNHEARD = 2
 FAILED = 2  # failed activations at one epoch after which the holder counts as unable
 
 
@@ -350,6 +353,9 @@ def takeover(case, standby, reason, alive, forced=False):
     if forced:
         swap = case.swap("abandon", reason, holder=standby, lose_writes_of=case.holder)
     steps = [] if alive else _fence(case, case.holder, reason)
-    steps += [swap, case.job("deactivate", case.holder, reason, epoch=epoch, wait=alive)]
+    leave = case.job("deactivate", case.holder, reason, epoch=epoch, wait=alive)
+    if not case.data and case.health(case.holder, "networks") is False:
+        leave["deadline"] = case.view["now"] + UNHEARD
+    steps += [swap, leave]
     more = {"lose_writes": True} if forced else {}
     return [*steps, case.job("activate", standby, reason, epoch=epoch, alone=case.data, **more)]

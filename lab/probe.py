@@ -40,11 +40,14 @@ class Files:
             return False
 
     def write(self, name, number):
-        """Write a number to the disk; returns when it is there."""
-        with open(MARK % name, "w", encoding="ascii") as file:
-            file.write(f"{number}\n")
-            file.flush()
-            os.fsync(file.fileno())
+        """Write a number to the disk, over the last one; returns when it is there."""
+        # Never truncated: the end of this process may come between any two steps.
+        file = os.open(MARK % name, os.O_WRONLY | os.O_CREAT, 0o644)
+        try:
+            os.write(file, f"{number:020}\n".encode())
+            os.fsync(file)
+        finally:
+            os.close(file)
 
 
 class Database:

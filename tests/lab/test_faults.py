@@ -330,15 +330,20 @@ def test_a_disk_below_drbd_fails_and_the_site_goes_on(trial):
 
 @slow
 def test_a_replica_that_is_broken_is_not_promoted(trial):
+    """It may not log in at its source any more; only stopped, it would follow again in a moment."""
     holder, standby = trial.holder("database"), trial.standby("database")
+    address = trial.lab.topology.internal(trial.lab.cluster, standby)
+    account = f"set sql_log_bin = 0; alter user replication@'{address}' account"
+    trial.run_in(holder, f'mysql -e "{account} lock"')
     trial.run_in(standby, "mysql -e 'stop replica' || mysql -e 'stop slave'")
-    time.sleep(DEAD)  # the primary may serve alone by then: mirrored is false
-    trial.served(SOON)
+    trial.served(SOON)  # the primary serves alone: mirrored is false
+    time.sleep(DEAD)
     trial.crash(holder)
     assert trial.rejected("NOT_MIRRORED")["command"]
     assert trial.holder("database") == holder
     trial.start(holder)
     trial.served(180)
+    trial.run_in(holder, f'mysql -e "{account} unlock"')
 
 
 @slow

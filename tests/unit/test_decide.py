@@ -214,7 +214,9 @@ def test_a_director_that_lost_one_network_steps_aside_before_the_other_starts():
     assert world.steps("director") == [
         "swap promote lb2 @70", "deactivate lb1 4", "activate lb2 4"
     ]
-    assert world.decide().actions["director"][1]["wait"] is True
+    leave = world.decide().actions["director"][1]
+    # Without the internal network no command reaches it: it hears the higher epoch, and gives up.
+    assert (leave["wait"], leave["deadline"] - world.view["now"]) == (True, decider.UNHEARD)
 
 
 def flaps(count, **more):

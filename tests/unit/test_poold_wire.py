@@ -126,6 +126,22 @@ answers["defended"] = wires.wires["public"].defended
     assert answers == {"told": True, "foreign": False, "defended": 0.0}
 
 
+def test_who_holds_an_address_is_told_again_when_the_other_one_gave_it_up(tmp_path):
+    """Both had it for a moment: hosts may have learnt from either."""
+    story = """
+ip("addr", "add", "203.0.113.10/24", "dev", "eth0")
+claims, public = seen["peers"]["lb2"]["claims"], wires.wires["public"]
+claims["director"] = [3, 2]
+await soon(lambda: wires.found["networks"])
+answers["before"] = public.defended
+claims["director"] = [3, 1]
+answers["told"] = await soon(lambda: public.defended > 0)
+answers["inside"] = wires.wires["internal"].defended
+"""
+    answers, _ = on_the_wires(story, tmp_path)
+    assert answers == {"before": 0.0, "told": True, "inside": 0.0}
+
+
 def test_a_standby_takes_nobody_for_a_duplicate(tmp_path):
     story = """
 await soon(lambda: wires.found["networks"] is True)

@@ -4,6 +4,8 @@ What poold hears on the wire: is anybody there, and does somebody else hold an a
 It only listens, asks by ARP, and tells. The one thing it does: while this balancer holds an
 address and hears from the other one that it does not claim it, a third party that uses it is a
 stranger, and its frames are answered by the truth at once, at most every DEFEND s (RFC 5227, 2.4c).
+When the other one has just given it up, the truth is told for AFTER s: until then hosts may have
+learnt from either, and Linux believes no second word within a second (neigh locktime).
 """
 
 import asyncio
@@ -25,6 +27,7 @@ NOBODY, EVERYBODY, ANY = b"\0" * 6, b"\xff" * 6, b"\0" * 4
 FRAME = struct.Struct("!6s6sH HHBBH 6s4s 6s4s")
 EVERY = 0.5  # seconds between two questions
 DEFEND = 0.2  # seconds between two answers to a stranger
+AFTER = 3.0  # seconds for which it is told again who holds an address now
 HEARD = 2.5  # seconds for which an answer counts; errs on the side of a slow router
 OVER = 15.0  # seconds after which a duplicate that was not seen again is over
 STALE = 3.0  # seconds after which heartbeatd's view says nothing any more
@@ -154,6 +157,7 @@ class Wires:
             for name, entry in config["floating"].items()
         }
         self.found = {"networks": None, "why": "", "duplicates": []}
+        self.foreign, self.given_up = False, float("-inf")
 
     async def run(self):
         while True:
@@ -165,9 +169,13 @@ class Wires:
     def look(self, now, seen):
         ok, why = self.judge(now, seen)
         foreign = self.peer_is_elsewhere(seen)
-        duplicates = []
+        if foreign and not self.foreign:
+            self.given_up = now
+        self.foreign, duplicates = foreign, []
         for wire in self.wires.values():
             wire.foreign = foreign
+            if now - self.given_up < AFTER and wire.socket and wire.holds():
+                wire.defend(now)
             for mac, since in wire.duplicates(now).items():
                 entry = {"address": wire.address, "interface": wire.interface, "mac": mac}
                 duplicates.append({**entry, "since": since, "foreign": foreign})
