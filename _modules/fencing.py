@@ -77,6 +77,24 @@ def status(vm):
     return said
 
 
+def packages():
+    """
+    Return the Debian packages that hold the agents of the pillar's devices, sorted.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt lb1 fencing.packages
+    """
+    devices = __pillar__["cluster"]["fencing"]["devices"].values()
+    found = {
+        one.get("package", one["agent"].replace("_", "-").replace("fence", "fence-agents", 1))
+        for one in devices
+    }
+    return sorted(found - {""})
+
+
 def _methods(vm):
     """Return ``(level, VMs it switches off, method)`` in the order in which they are tried."""
     cluster, me = __pillar__["cluster"], __grains__["id"]

@@ -482,6 +482,9 @@ DRIVER = {"arbiter": {"driver": "fencing", "members": []}}
      ["cluster.fencing.devices.ipmi: is used by no VM and no server; take it away"]),
     ({"fencing.devices.pdu1.agent": "rm -rf"},
      ["cluster.fencing.devices.pdu1.agent: 'rm -rf' is not the name of a fence agent"]),
+    ({"fencing.devices.pdu1.package": ""}, []),
+    ({"fencing.devices.pdu1.package": "-y"},
+     ["cluster.fencing.devices.pdu1.package: '-y' is not the name of a package"]),
     ({"fencing.devices.pdu1.options.ip": "10.0.0.9\nplug=1"},
      ["cluster.fencing.devices.pdu1.options.ip: "]),
 ])

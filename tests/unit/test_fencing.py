@@ -132,6 +132,14 @@ def test_a_balancer_never_switches_off_its_own_server_or_itself(site):
             site.module.off(name)
 
 
+def test_every_agent_is_in_a_package_unless_the_pillar_says_that_it_is_there(site):
+    devices = site.module.__pillar__["cluster"]["fencing"]["devices"]
+    devices.update(board={"agent": "fence_apc_snmp"}, own={"agent": "fence_own", "package": ""},
+                   drac={"agent": "fence_idrac", "package": "fence-agents-ipmilan"})  # fmt: skip
+    assert site.module.packages() == [
+        "fence-agents-apc-snmp", "fence-agents-ipmilan", "fence-agents-try"]
+
+
 def test_the_balancer_that_does_not_serve_waits_first(site):
     waited = []
     site.module.time = types.SimpleNamespace(**vars(time) | {"sleep": waited.append})

@@ -6,8 +6,8 @@ cluster:
   fencing:
     delay: 3
     devices:
-      switch: {agent: fence_lab, timeout: 4, options: {ip: 10.255.0.1}}
-      rack: {agent: fence_lab, timeout: 4, options: {ip: 10.255.0.1}}
+      switch: {agent: fence_lab, package: "", timeout: 4, options: {ip: 10.255.0.1}}
+      rack: {agent: fence_lab, package: "", timeout: 4, options: {ip: 10.255.0.1}}
     vms:
       file1: [{device: switch, plug: file1}]
       file2: [{device: switch, plug: file2}]
