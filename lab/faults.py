@@ -77,9 +77,18 @@ class Faults:
         self.watch.excuse(self._names(target), GRACE)
 
     def run_in(self, vm, script, timeout=60):
-        """Run a shell script in a VM as the fault itself; return its CompletedProcess."""
+        """Run a shell script in a VM as the fault itself. Raises CommandFailed."""
         self._note("run", f"{vm}: {script}")
-        return self.lab[vm].run(["sh", "-c", script], timeout=timeout)
+        self.lab[vm].succeed("sh", "-c", script, timeout=timeout)
+
+    def end(self, vm, how):
+        """Have a VM go down by a command of its own, which nobody can answer for."""
+        self._note("run", f"{vm}: {how}")
+        self.lab[vm].run(["sh", "-c", f"({how}) >/dev/null 2>&1 &"])
+
+    def signal(self, vm, service, name):
+        """Send a signal to all processes of a service, which may be a pattern like php*-fpm."""
+        self.run_in(vm, f"systemctl kill -s {name} '{service}.service'")
 
     def ha(self, *words, timeout=120):
         """Run `salt-run ha.…` on the first master that answers; return its CompletedProcess."""

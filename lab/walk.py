@@ -5,8 +5,9 @@ import time
 
 from lab.errors import LabError
 
-SERVICES = {"database": "mysqld|mariadbd", "file": "rpc.mountd", "web": "apache2|php-fpm8.4",
-            "balancer": "poold|etcd|salt-master"}
+# Names of units; the first of them is mysql or mariadb.
+SERVICES = {"database": ["m[ya][sr]*", "salt-minion"], "file": ["files-mountd", "salt-minion"],
+            "web": ["apache2", "php*-fpm"], "balancer": ["poold", "etcd", "salt-master"]}
 
 
 def power(ordeal, chance):
@@ -48,18 +49,18 @@ def loss(ordeal, chance):
 
 def service(ordeal, chance):
     """A service is killed, or hangs for a while."""
-    machine = chance.choice([m for m in ordeal.lab.machines.values() if m.role in SERVICES])
-    name = chance.choice(SERVICES[machine.role].split("|"))
+    machine = chance.choice([m for m in _working(ordeal) if m.role in SERVICES])
+    name = chance.choice(SERVICES[machine.role])
     how = chance.choice(["KILL", "STOP"])
-    ordeal.run_in(machine.name, f"pkill -{how} -f {name}")
+    ordeal.signal(machine.name, name, how)
     yield chance.uniform(2, 15)
-    if how == "STOP" and machine.running:
-        ordeal.run_in(machine.name, f"pkill -CONT -f {name}")
+    if how == "STOP" and machine in _working(ordeal):
+        ordeal.signal(machine.name, name, "CONT")
 
 
 def reboot(ordeal, chance):
     """A VM reboots by itself."""
-    ordeal.run_in(chance.choice([*ordeal.lab.machines]), "systemctl reboot -ff &")
+    ordeal.end(chance.choice(_working(ordeal)).name, "systemctl reboot -ff")
     yield chance.uniform(3, 10)
 
 
@@ -68,6 +69,11 @@ def move(ordeal, chance):
     resource = chance.choice(["director", "files", "database"])
     ordeal.ha("switch", resource, ordeal.standby(resource))
     yield 1
+
+
+def _working(ordeal):
+    """Return the machines that answer a command: another fault may be under way."""
+    return [each for each in ordeal.lab.machines.values() if each.running and not each.paused]
 
 
 KINDS = {power: 5, freeze: 3, link: 4, loss: 1, service: 4, reboot: 1, move: 3}
