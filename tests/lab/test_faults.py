@@ -291,7 +291,7 @@ def test_an_nfs_server_that_stops_serves_again(trial):
 @pytest.mark.parametrize(("part", "service"), [
     ("holder of database", "salt-minion"), ("holder of director", "salt-master"),
     ("holder of director", "etcd"), ("holder of files", "heartbeatd")])
-def test_what_does_not_serve_may_die_without_a_request_failing(trial, part, service, how):
+def test_what_does_not_serve_may_die_and_nothing_moves(trial, part, service, how):
     """A heartbeatd that hangs is silence: its VM may lose its role, but no record."""
     holders, vm = {name: trial.holder(name) for name in MOVING}, vm_of(trial, part)
     trial.signal(vm, service, how)

@@ -56,6 +56,15 @@ def test_an_answer_and_an_upload_through_each_web_vm_are_read_back_through_every
         assert [(int(row["number"]), row["sha256"]) for row in files] == [(1, sent)]
 
 
+def test_a_web_vm_that_several_ask_at_once_finds_nothing_wrong_with_moodledata(cluster, balancer):
+    for address in addresses(cluster).values():
+        said = balancer.succeed(
+            "sh", "-c", f"seq 40 | xargs -P 2 -I- curl -s http://{address}/health").splitlines()
+        assert len(said) == 40
+        wrong = {line for line in said if "be read" in line or "be removed" in line}
+        assert wrong == set()
+
+
 def test_requests_from_outside_reach_every_web_vm(cluster, tmp_path):
     def counts():
         services = cluster.ask(cluster.holder("director"), "ipvs.statistics")

@@ -314,6 +314,17 @@ def test_one_that_says_it_is_unfit_gets_nothing_new_but_both_would_go_on(balance
     balancer.run(story)
 
 
+@pytest.mark.parametrize(("body", "said"), [
+    (b'[{"check":"release","ok":true,"detail":"e1c2"},'
+     b'{"check":"moodledata","ok":false,"detail":"/srv/moodledata: nfs4, no answer within 1 s"}]',
+     "moodledata: /srv/moodledata: nfs4, no answer within 1 s"),
+    (b"<h1>Service\n Unavailable</h1>", "<h1>Service Unavailable</h1>"),
+    (b'{"check": "x"}', '{"check": "x"}'), (b"[1]", "[1]"), (b"[]", "[]"), (b"\xff", "\ufffd"),
+])
+def test_a_page_that_complains_is_quoted_where_it_does(body, said):
+    assert poold.complaints(body) == said
+
+
 def test_with_all_down_a_page_says_so(balancer):
     async def story():
         for web in balancer.webs.values():

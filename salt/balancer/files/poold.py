@@ -84,11 +84,20 @@ async def ask(address, path, expect, connect, patience):
     head, _, body = answer.partition(b"\r\n\r\n")
     status = head.partition(b"\r\n")[0].decode("ascii", "replace")
     if status.split()[1:2] != ["200"]:
-        said = " ".join(body.decode("utf-8", "replace").split())
-        return UNFIT, f"{path} answered {status!r}: {said[:150]}"
+        return UNFIT, f"{path} answered {status!r}: {complaints(body)}"
     if expect.encode() not in body:
         return UNFIT, f"{path} did not answer {expect!r}"
     return None, f"{path} answered as it should"
+
+
+def complaints(body):
+    """Return what a health page finds wrong: its failing checks, or the beginning of its text."""
+    text = body.decode("utf-8", "replace")
+    try:
+        failing = [f"{one['check']}: {one['detail']}" for one in json.loads(text) if not one["ok"]]
+    except (ValueError, TypeError, KeyError):
+        failing = []
+    return ("; ".join(failing) or " ".join(text.split()))[:300]
 
 
 def names_of_before():

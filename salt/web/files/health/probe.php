@@ -4,6 +4,9 @@
 require __DIR__ . '/checks.php';
 
 function probe(string $place): string {
+    // Both balancers ask. Side by side, one would find and remove what the other wrote.
+    $turn = fopen(__FILE__, 'r');
+    flock($turn, LOCK_EX);
     $file = $place . '/.health-' . gethostname();
     $word = bin2hex(random_bytes(8));
     $stream = @fopen($file, 'w');
