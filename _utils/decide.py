@@ -214,11 +214,12 @@ def _holder_alive(case):
     holder, epoch, held = case.holder, case.record["epoch"], case.held(case.holder)
     if why := _unable(case):
         steps, refused = _promote(case, why, alive=True)
-        return steps or _again(case, why), refused
+        again, also = ([], []) if steps else _again(case, why)
+        return steps or again, refused + also
     if held is None:
         return [], [case.refuse(("HOLDER_UNKNOWN", {"vm": holder}), "any change")]
     if held < epoch:
-        return _activate(case, f"{holder} holds epoch {epoch} and does not serve yet"), []
+        return _activate(case, f"{holder} holds epoch {epoch} and does not serve yet")
     if case.data and case.health(holder, "service") is False:
         steps = _restart(case, f"the service of {case.resource} on {holder} fails")
         return steps, [case.refuse(("RESTART_FIRST", {"vm": holder}), "failover")]
@@ -253,9 +254,9 @@ def _again(case, reason):
     """Nobody can take over: the holder that was unable tries what it can, again."""
     if case.held(case.holder) == case.record["epoch"]:
         failing = case.data and case.health(case.holder, "service") is False
-        return _restart(case, reason) if failing else []
+        return _restart(case, reason) if failing else [], []
     if not case.data and case.health(case.holder, "networks") is False:
-        return []
+        return [], []
     return _activate(case, f"{reason}; nobody else can")
 
 
@@ -270,10 +271,19 @@ def _replaced(case):
 
 
 def _activate(case, reason):
-    """Put the recorded holder in charge: with its mirror, or alone after a swap of its own."""
+    """
+    Put the recorded holder in charge: with its mirror, or alone after a swap of its own.
+
+    A complete copy that comes up without the other one cannot know whether it is the latest. The
+    record knows; so once the other one is lost, the holder needs not wait for it.
+    """
     if case.data and not case.record["mirrored"]:
-        return alone(case, reason)
-    return [case.job("activate", case.holder, reason, alone=False)]
+        return alone(case, reason), []
+    steps, refused = [], []
+    lost = case.standbys and all(case.judge(vm)[0] == "lost" for vm in case.standbys)
+    if case.data and lost and case.health(case.holder, "fit"):
+        steps, refused = _release(case, f"{reason}, and its mirror is lost")
+    return steps or [case.job("activate", case.holder, reason, alone=False)], refused
 
 
 def _alone(case, reason):
@@ -284,7 +294,7 @@ def _alone(case, reason):
 def _mirroring(case):
     """The holder serves: release it if it is frozen, or bring its mirror back."""
     if case.health(case.holder, "frozen"):
-        return _release(case)
+        return _release(case, f"{case.holder} lost its mirror and waits; it goes on alone")
     for standby in case.standbys:
         if case.judge(standby)[0] == "alive" and not case.absent(standby):
             if steps := rejoin(case, standby):
@@ -292,9 +302,8 @@ def _mirroring(case):
     return [], []
 
 
-def _release(case):
-    """Let the frozen holder go on alone, once a silent standby can do no harm."""
-    why = f"{case.holder} lost its mirror and waits; it goes on alone"
+def _release(case, why):
+    """Let the holder go on alone, once a silent standby can do no harm."""
     lost = [vm for vm in case.standbys if case.judge(vm)[0] != "alive"]
     steps = []
     for standby in lost:

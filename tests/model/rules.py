@@ -68,7 +68,7 @@ class Rules:
     def plans(self, record):
         """Return every list of steps that decide() can answer to this record, whatever it hears."""
         epochs, holder = record[1], record[0]
-        mine = hearsay(epochs, ("service", "restarted", "frozen", "networks", "failed"))
+        mine = hearsay(epochs, ("service", "restarted", "frozen", "fit", "networks", "failed"))
         others = hearsay(epochs, ("following", "fit", "networks"))
         found = {
             self.plan(record, (one, other) if holder == 0 else (other, one))

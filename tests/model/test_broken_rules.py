@@ -120,8 +120,8 @@ def test_a_vm_that_hears_of_its_successor_and_goes_on_is_found(data, monkeypatch
 def test_a_decider_that_permits_before_it_swaps_loses_writes(monkeypatch):
     rules = Rules()
     release = rules.decider._release
-    monkeypatch.setattr(rules.decider, "_release", lambda case: (
-        [step for step in release(case)[0] if step["do"] != "swap"], []))
+    monkeypatch.setattr(rules.decider, "_release", lambda case, why: (
+        [step for step in release(case, why)[0] if step["do"] != "swap"], []))
     assert re.search(DAMAGE, counter_example(rules))
 
 
@@ -130,7 +130,7 @@ def test_a_decider_that_does_not_finish_what_another_began_leaves_nobody_in_char
     rules = Rules()
     begun = start((1, 2, False, False))._replace(active=(0, 0), follows=(False, False))
     assert recovery.fault(begun, rules, None) is None
-    monkeypatch.setattr(rules.decider, "_activate", lambda *_: [])
+    monkeypatch.setattr(rules.decider, "_activate", lambda *_: ([], []))
     rules = reset(rules)
     assert "active: (0, 0)" in recovery.fault(begun, rules, None)
 

@@ -272,6 +272,34 @@ def test_without_an_arbiter_going_on_alone_needs_proof_that_the_standby_is_dead(
     assert World(driver=driver).lose("file2").say("file1", frozen=True).steps("files") == steps
 
 
+def booted(**changes):
+    """The holder of files is back from a boot, the other one is not."""
+    return World(**changes).lose("file2").say("file1", held={}, fit=True, service=None)
+
+
+def test_a_holder_with_a_complete_copy_that_comes_back_without_the_other_one_goes_on_alone():
+    world = booted()
+    assert world.steps("files") == ["swap serve_alone file1 @71", "activate file1 3 alone"]
+    assert booted(driver="fencing").steps("files")[0] == "fence file2 on server2"
+
+
+@pytest.mark.parametrize("world", [
+    booted().say("file1", fit=False),  # its disk was left out before
+    booted().lose("file2", state="init"),  # that may come up any moment
+    booted().lose("file2", state="up"),
+])
+def test_a_holder_that_comes_back_waits_for_the_other_one_while_there_is_hope(world):
+    assert world.steps("files") == ["activate file1 3"]
+
+
+def test_a_holder_that_comes_back_without_an_arbiter_waits_for_a_word_of_a_person():
+    world = booted(driver="operator")
+    assert world.steps("files") == ["activate file1 3"]
+    assert [condition for condition, _ in world.refused()] == ["UNCONFIRMED"]
+    world.view["confirmed"] = ["server2"]
+    assert world.steps("files") == ["swap serve_alone file1 @71", "activate file1 3 alone"]
+
+
 def test_a_holder_whose_link_to_a_living_standby_is_cut_goes_on_alone():
     assert World().say("file1", frozen=True).steps("files")[0].startswith("swap serve_alone")
 
