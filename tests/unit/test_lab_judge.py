@@ -59,8 +59,9 @@ class Nothing:
     def __init__(self):
         self.told, self.problems = [], []
         self.watch = SimpleNamespace(violations=[])
-        vms = {name: SimpleNamespace(name=name, role=role, running=True) for name, role in
-               (("lb1", "balancer"), ("db1", "database"), ("web1", "web"), ("file1", "file"))}
+        vms = {name: SimpleNamespace(name=name, role=role, running=True, paused=False)
+               for name, role in (("lb1", "balancer"), ("db1", "database"),
+                                  ("web1", "web"), ("file1", "file"))}
         link = SimpleNamespace(interface="eth1")
         self.lab = SimpleNamespace(machines=vms, servers={"server1": None},
                                    network=SimpleNamespace(links=lambda owner: [link]),
