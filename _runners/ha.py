@@ -74,7 +74,7 @@ def switch(resource, vm, lose_writes_of=None):
 
     Refuses before the first step, with the reason and exit code 1, if ``vm`` could not carry it.
     lose_writes_of: the present holder, to take over from it although ``vm`` lacks what it
-    acknowledged alone; the refusal without it says what would be lost.
+    acknowledged, or cannot prove to have it; the refusal without it says what would be lost.
 
     CLI Example:
 

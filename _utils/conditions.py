@@ -49,7 +49,11 @@ class Condition(enum.Enum):
         "salt-run ha.switch {resource} {vm} lose_writes_of={holder}",
     )
     # The standby itself says that its copy is not complete, or cannot be applied.
-    STANDBY_UNFIT = ("{vm} itself says that it cannot take {resource} over", None)
+    STANDBY_UNFIT = (
+        "{vm} itself says that it cannot take {resource} over: it may lack what {holder} "
+        "acknowledged; bring {holder} back",
+        "salt-run ha.switch {resource} {vm} lose_writes_of={holder}",
+    )
     # The standby is heard, but does not say whether it could take over.
     STANDBY_UNKNOWN = ("{vm} does not say whether it can take {resource} over", None)
     # The director needs the public and the internal network on the same balancer (I3).
@@ -70,7 +74,7 @@ class Condition(enum.Enum):
     NOT_ITS_ROLE = ("{vm} can never hold {resource}; {able} can", None)
     # An operator gives up the writes of a VM that is not the recorded holder.
     NOT_THE_HOLDER = ("{named} does not hold {resource}, {holder} does", None)
-    # The record says mirrored: the standby has everything.
+    # The record says mirrored, and the standby that it could take over: it has everything.
     NOTHING_TO_LOSE = (
         "{vm} has every write that {holder} acknowledged; nothing has to be given up",
         "salt-run ha.switch {resource} {vm}",

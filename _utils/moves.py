@@ -24,8 +24,8 @@ def switch(view, resource, vm, lose_writes_of=None):
     """
     Return the Decision that moves ``resource`` to ``vm``; nothing to do if it is there.
 
-    lose_writes_of: the name of the holder, typed by an operator who gives up whatever that VM has
-    acknowledged alone. It is refused while that VM serves, and while it is not needed. Repeated, it
+    lose_writes_of: the name of the holder, typed by an operator who gives up whatever only that VM
+    has. It is refused while that VM serves, and while it is not needed. Repeated, it
     brings up a ``vm`` that got the record but does not serve yet.
     """
     case, refused = decide.look(view, resource)
@@ -123,7 +123,7 @@ def _forced(case, vm, named):
     found = decide.obstacle.forced(case, vm, named, state)
     if found:
         return _decision([], [case.refuse(found, alternative)])
-    reason = f"an operator gives up what {holder} acknowledged alone; {vm} takes over"
+    reason = f"an operator gives up what only {holder} has; {vm} takes over"
     steps = decide.takeover(case, vm, reason, state == "alive", forced=True)
     return _decision([(case.resource, steps)], [])
 
@@ -138,6 +138,6 @@ def _return(case, where):
 
 def _forced_on(case, vm, named):
     """The swap was made already; only the activation must give up the same writes again."""
-    reason = f"an operator gives up what {named} acknowledged alone; {vm} serves without it"
+    reason = f"an operator gives up what only {named} has; {vm} serves without it"
     swap, activate = decide.alone(case, reason)
     return [swap, {**activate, "lose_writes": True}]

@@ -37,22 +37,25 @@ def takeover(case, standby, alive, planned=False):
 
 def forced(case, standby, named, state):
     """
-    Return the refusal that keeps ``standby`` from taking over without the writes that the holder
-    acknowledged alone, as an operator wants who has ``named`` it; state: where the holder is.
+    Return the refusal that keeps ``standby`` from taking over without the writes that only the
+    holder has, as an operator wants who has ``named`` it; state: where the holder is.
 
-    Of the standby's fitness only its life counts: what it lacks is what is given up.
+    A standby that says that it has everything needs no such word. Otherwise only its life counts:
+    what it lacks is what is given up.
     """
     holder = case.holder
     facts = {"vm": standby, "holder": holder}
     if named != holder:
         return "NOT_THE_HOLDER", {**facts, "named": named}
-    if case.record["mirrored"] or not case.data:
+    if not case.data:
         return "NOTHING_TO_LOSE", facts
     if case.absent(standby):
         return "ABSENT_ON_PURPOSE", facts
     found, why = case.judge(standby)
     if found != "alive":
         return why or ("STANDBY_LOST", facts)
+    if case.record["mirrored"] and (fit := case.health(standby, "fit")) is not False:
+        return "NOTHING_TO_LOSE" if fit else "STANDBY_UNKNOWN", facts
     if state != "lost" and case.held(holder) != 0:
         return "HOLDER_LIVES", facts
     return death(case, holder) if state == "lost" else None

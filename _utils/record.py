@@ -55,16 +55,18 @@ def promote(record, holder, data=True):
 
 def abandon(record, holder, lose_writes_of, data=True):
     """
-    Return the record with ``holder`` in charge without the writes that the old holder acknowledged
-    alone: the one transition that gives up I2, by the word of an operator who names whose writes.
+    Return the record with ``holder`` in charge without the writes that only the old holder has:
+    the one transition that gives up I2, by the word of an operator who names whose writes.
+
+    A mirrored record is no obstacle: a standby that lost power may be unable to prove what it has.
     """
     create(holder)
     if record["founding"]:
         raise Refused(f"{record['holder']} is still founding: nothing to take over yet")
     if record["holder"] != lose_writes_of or holder == lose_writes_of:
         raise Refused(f"{record['holder']} holds epoch {record['epoch']}, not {lose_writes_of}")
-    if record["mirrored"] or not data:
-        raise Refused("the standby has every write: nothing has to be given up, so promote it")
+    if not data:
+        raise Refused("a resource without data has no writes to give up: promote its standby")
     return {**record, "holder": holder, "epoch": record["epoch"] + 1, "mirrored": False}
 
 

@@ -63,6 +63,22 @@ def unmirrored():
     return World().record("files", mirrored=False).say("file2", fit=False)
 
 
+def mirrored(world, fit):
+    """The record says that file2 has everything; file2 says what it knows of that."""
+    return world.record("files", mirrored=True).say("file2", fit=fit)
+
+
+def test_a_mirror_that_cannot_prove_what_it_has_takes_over_by_an_operators_word():
+    """Both servers lost power, and the holder's never comes back."""
+    world = mirrored(World(), fit=False).lose("file1")
+    refused = moves.switch(world.view, "files", "file2").rejected[0]
+    assert (refused["condition"], refused["command"]) == (
+        "STANDBY_UNFIT", "salt-run ha.switch files file2 lose_writes_of=file1")
+    assert "bring file1 back" in refused["sentence"]
+    assert steps(moves.switch(world.view, "files", "file2", lose_writes_of="file1")) == {
+        "files": ["swap abandon file2 @71", "deactivate file1 4", "activate file2 4 alone"]}
+
+
 def test_an_operator_gives_up_the_writes_of_a_dead_holder_by_its_name():
     world = unmirrored().lose("file1")
     refused = moves.switch(world.view, "files", "file2").rejected[0]
@@ -89,7 +105,9 @@ def test_what_was_given_up_stays_given_up_until_the_new_holder_serves():
     (lambda w: w.lose("file1"), "file2", "NOT_THE_HOLDER"),
     (lambda w: w, "file1", "HOLDER_LIVES"),
     (lambda w: w.lose("file1", "file2"), "file1", "STANDBY_LOST"),
-    (lambda w: w.record("files", mirrored=True).lose("file1"), "file1", "NOTHING_TO_LOSE"),
+    (lambda w: mirrored(w, fit=True).lose("file1"), "file1", "NOTHING_TO_LOSE"),
+    (lambda w: mirrored(w, fit=None).lose("file1"), "file1", "STANDBY_UNKNOWN"),
+    (lambda w: mirrored(w, fit=False), "file1", "HOLDER_LIVES"),
     (lambda w: w.view.update(driver="operator") or w.lose("file1"), "file1", "UNCONFIRMED"),
 ])
 def test_writes_are_given_up_only_where_nothing_else_helps(arrange, named, condition):

@@ -346,14 +346,16 @@ def test_a_founder_with_data_does_not_found_over_a_lost_arbiter():
     assert founding.plan(None, "a", "a", status)[0] == "refuse"
 
 
-def test_writes_are_given_up_only_by_naming_the_holder_of_an_unmirrored_record():
+def test_writes_are_given_up_only_by_naming_the_holder():
     alone = {"holder": "file1", "epoch": 4, "mirrored": False, "founding": False}
     named = {"holder": "file2", "lose_writes_of": "file1"}
     answer = record.apply("files", alone, "abandon", named)
     assert answer["record"] == {**alone, "holder": "file2", "epoch": 5}
     for old, arguments, why in (
         (alone, {**named, "lose_writes_of": "file2"}, "file1 holds epoch 4"),
-        ({**alone, "mirrored": True}, named, "promote it"),
         ({**alone, "founding": True}, named, "still founding"),
     ):
         assert why in record.apply("files", old, "abandon", arguments)["refused"]
+    assert "promote its" in record.apply("director", alone, "abandon", named)["refused"]
+    mirrored = record.apply("files", {**alone, "mirrored": True}, "abandon", named)
+    assert mirrored == answer, "the new holder is not mirrored yet"
