@@ -176,7 +176,7 @@ class Student(threading.Thread):
         self.site, self.logged_in = Site(options.url, options.patience), False
 
     def run(self):
-        """Keep the pace, but never send faster to make up for a stall."""
+        """Keep the pace and the place in it: never faster, nor in step, to make up for a stall."""
         begin, number = time.monotonic(), 0
         due = begin + self.delay
         while due - begin < self.options.duration:
@@ -184,7 +184,8 @@ class Student(threading.Thread):
                 return
             number += 1
             self.send(number)
-            due = max(due + self.interval, time.monotonic())
+            missed = max(0, time.monotonic() - due) // self.interval
+            due += (missed + 1) * self.interval
 
     def send(self, number):
         """Send record ``number`` once and note what became of it."""

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 from lab import plot
+from lab.deadline import wait_until
 from lab.ordeal import Ordeal
 
 # What users wait for: requests of which kind, and the gap that the project promises (s).
@@ -29,9 +30,12 @@ KINDS = {
 OTHERS = {"director": (3.1, 0.68), "web": (22.8, 3.6), "database": (35.3, 21.1),
           "files": (24.6, 17.6), "server": (33.7, 20.4), "switch director": (22.8, 22.8),
           "switch database": (22.8, 22.8), "switch files": (22.8, 22.8)}
-# More students than the rate needs: some of them try again just when the site is back. They are
-# patient, because a log-in costs a web server half a second, and who gives up logs in again.
-CLIENT = ("--rate", "12", "--students", "16", "--upload-every", "3", "--upload-size", "4000")
+# So many students that others come all the time of an outage: who waits since its beginning learns
+# of its end only when TCP tries again, after 3 or 7 s (RFC 6298).
+# Patient enough for the crowd at the log-in, and less than OVER.
+STUDENTS, RATE = 72, 12
+CLIENT = ("--rate", str(RATE), "--students", str(STUDENTS), "--upload-every", "3",
+          "--upload-size", "4000", "--patience", "25")
 OVER = 30  # s after a fault in which its longest gap is looked for
 COUNT = """
 add table bridge labcount
@@ -84,6 +88,12 @@ def steps(decisions, at):
     if ended:
         found["fault to last step"] = round(max(ended) - at, 3)
     return found
+
+
+def everybody(ordeal):
+    """Return whether every student was served: a log-in costs a web server half a second."""
+    served = {entry["client"] for entry in ordeal.journal() if entry["event"] == "acknowledged"}
+    return len(served) == STUDENTS
 
 
 def inject(ordeal, kind):
@@ -266,6 +276,7 @@ def main(lab, words):
         if options.cost:
             found["heartbeats"] = heartbeats(lab)
         with Ordeal(lab, Path(folder), *CLIENT) as ordeal:
+            wait_until(lambda: everybody(ordeal), f"{STUDENTS} students to have logged in", 300)
             for number, kind in itertools.product(range(options.runs), options.kinds):
                 run = one(ordeal, kind)
                 runs[kind].append(run)
