@@ -36,7 +36,8 @@ LISTING = 120
 
 # Apache closes an idle connection after 5 s (KeepAliveTimeout); a browser opens a new one as well.
 IDLE = 3
-PASSWORD = "student"
+# Of the stand-in site; more students than that share accounts, each with a session of its own.
+ACCOUNTS, PASSWORD = 20, "student"
 
 
 class Refused(Exception):
@@ -171,6 +172,7 @@ class Student(threading.Thread):
         super().__init__(name=f"student{index}", daemon=True)
         self.options, self.journal, self.stop = options, journal, stop
         self.client = f"{options.run}-{index}"
+        self.account = f"student{(index - 1) % ACCOUNTS + 1}"
         self.interval = options.students / options.rate
         self.delay = index / options.rate
         self.site, self.logged_in = Site(options.url, options.patience), False
@@ -195,7 +197,7 @@ class Student(threading.Thread):
         item = record(kind, self.client, number, digest(content))
         try:
             if not self.logged_in:
-                self.site.login(self.name)
+                self.site.login(self.account)
                 self.logged_in = True
             self.journal.note("sent", item)
             started = time.monotonic()
