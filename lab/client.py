@@ -171,7 +171,7 @@ class Student(threading.Thread):
     def __init__(self, options, journal, index, stop):
         super().__init__(name=f"student{index}", daemon=True)
         self.options, self.journal, self.stop = options, journal, stop
-        self.client = f"{options.run}-{index}"
+        self.index, self.client = index, f"{options.run}-{index}"
         self.account = f"student{(index - 1) % ACCOUNTS + 1}"
         self.interval = options.students / options.rate
         self.delay = index / options.rate
@@ -191,7 +191,7 @@ class Student(threading.Thread):
 
     def send(self, number):
         """Send record ``number`` once and note what became of it."""
-        upload = number % self.options.upload_every == 0
+        upload = (number + self.index) % self.options.upload_every == 0  # not all at once
         content = payload(self.client, number, self.options.upload_size if upload else 0)
         kind = "upload" if upload else "answer"
         item = record(kind, self.client, number, digest(content))
