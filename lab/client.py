@@ -178,20 +178,18 @@ class Student(threading.Thread):
         self.site, self.logged_in = Site(options.url, options.patience), False
 
     def run(self):
-        """Keep the pace and the place in it: never faster, nor in step, to make up for a stall."""
-        begin, number = time.monotonic(), 0
-        due = begin + self.delay
-        while due - begin < self.options.duration:
-            if self.stop.wait(max(0, due - time.monotonic())):
+        """Keep the pace and the place in it; the turns that a stall has missed are skipped."""
+        begin, number, turn = time.monotonic() + self.delay, 0, 0
+        while (due := turn * self.interval) + self.delay < self.options.duration:
+            if self.stop.wait(max(0, begin + due - time.monotonic())):
                 return
             number += 1
-            self.send(number)
-            missed = max(0, time.monotonic() - due) // self.interval
-            due += (missed + 1) * self.interval
+            # Not all students upload in the same turn.
+            self.send(number, (turn + self.index) % self.options.upload_every == 0)
+            turn = max(turn, int((time.monotonic() - begin) / self.interval)) + 1
 
-    def send(self, number):
-        """Send record ``number`` once and note what became of it."""
-        upload = (number + self.index) % self.options.upload_every == 0  # not all at once
+    def send(self, number, upload):
+        """Send record ``number``, a file or an answer, once and note what became of it."""
         content = payload(self.client, number, self.options.upload_size if upload else 0)
         kind = "upload" if upload else "answer"
         item = record(kind, self.client, number, digest(content))
