@@ -146,18 +146,20 @@ def _fresh(entry, now):
     return at is None or (type(at) in (int, float) and abs(now - at) <= FRESH)
 
 
-def silent_of(states):
+def silent_of(states, first=()):
     """
     Return the part of VM -> "late" or "lost" that a heartbeat can carry, the lost ones first.
 
-    states: of every peer, "up", "late", "dead" or "unknown" (not heard yet, and initdead not over).
+    states: of every peer, "up", "late", "dead" or "unknown" (not heard yet, and initdead not over);
+    first: peers whose silence matters most: with a server go more names than there is room for.
     """
     words = {"late": "late", "dead": "lost"}
     found = {name: words[state] for name, state in states.items() if state in words}
     if found and not {"up", "late", "unknown"} & set(states.values()):
         found[NOBODY] = "lost"
     told = {}
-    for name in sorted(found, key=lambda name: (found[name] == "late", name)):
+    first = {NOBODY, *first}
+    for name in sorted(found, key=lambda name: (found[name] == "late", name not in first, name)):
         if _size({**told, name: found[name]}) <= SILENT:
             told[name] = found[name]
     return told

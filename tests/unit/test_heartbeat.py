@@ -108,6 +108,9 @@ def test_the_lost_are_told_before_the_late_and_a_vm_that_hears_nobody_says_so():
     assert 15 < len(many) < 30 and many["*"] == "lost"
     few = heartbeat.silent_of({f"web{n:03}": "late" for n in range(500)} | {"zz": "dead"})
     assert few["zz"] == "lost"
+    dead = {f"web{n:03}": "dead" for n in range(500)} | {"up": "up", "zz": "dead"}
+    assert "zz" not in heartbeat.silent_of(dead)
+    assert next(iter(heartbeat.silent_of(dead, first={"zz", "up"}))) == "zz"
 
 
 def test_the_health_of_a_service_ages_unless_it_is_meant_to_last():

@@ -63,6 +63,20 @@ def test_a_peer_is_unknown_before_it_is_heard_and_dead_after_initdead():
     assert two.peer().losses == 1
 
 
+def test_when_a_server_falls_silent_those_that_have_taken_a_resource_are_told_first():
+    names = [f"web{number:02}" for number in range(60)]
+    seen = view.View("a", WALL, TIMING, {name: ["one"] for name in [*names, "zz"]}, 0.0)
+    seen.peers["zz"].claims = {"files": [3, heartbeat.SEEN]}
+    seen.peers["web59"].claims = {"files": [3, heartbeat.HEARSAY]}
+    for second in range(1, 32):
+        seen.judge(float(second))
+    seen.tell({}, {})
+    told = seen.told[-1]
+    assert list(told)[:2] == [heartbeat.NOBODY, "zz"]
+    assert "web00" in told
+    assert "web59" not in told
+
+
 def test_silence_is_late_after_warntime_and_dead_after_deadtime():
     two = Two()
     two.run(5, "one", "two")

@@ -198,9 +198,17 @@ class View:
 
     def tell(self, claims, health):
         """Say this from the next beat on, and whom this VM does not hear."""
-        told = claims, health, silent_of({name: peer.state for name, peer in self.peers.items()})
+        states = {name: peer.state for name, peer in self.peers.items()}
+        told = claims, health, silent_of(states, self._claiming())
         if told != self.told:
             self.version, self.told = self.version + 1, told
+
+    def _claiming(self):
+        """Return the peers that have taken a resource: somebody waits for word of their life."""
+        return {
+            name for name, peer in self.peers.items()
+            if any(kind != HEARSAY for _, kind in peer.claims.values())
+        }  # fmt: skip
 
     def beat(self, name, link):
         """Return the next Beat to a peer over a link."""
