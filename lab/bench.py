@@ -126,7 +126,9 @@ def main(lab, words, progress_of=None):
     if words[:1] == ["failover"]:
         return gaps.main(lab, words[1:])
     parser = argparse.ArgumentParser(
-        prog="bin/lab bench", epilog="bin/lab bench failover measures faults; see its --help")
+        prog="bin/lab bench",
+        epilog="bin/lab bench failover measures faults, bin/lab bench growth more VMs than these; "
+               "see their --help")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=10, help="of each run of requests")
     parser.add_argument("--connections", type=int, default=8)

@@ -275,8 +275,10 @@ def build(options, root):
 
 
 def measure(options, root):
-    """Measure; the arguments are those of lab/bench.py."""
-    from lab import bench
+    """Measure; the arguments are those of lab/bench.py or lab/growth.py."""
+    from lab import bench, growth
+    if options.arguments[:1] == ["growth"]:  # simulated: no lab is needed
+        return growth.main(root, options.arguments[1:])
     return bench.main(running(options, root), options.arguments)
 
 
