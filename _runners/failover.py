@@ -13,9 +13,7 @@ record of it all is written afterwards.
 
 import concurrent.futures
 import contextlib
-import fcntl
 import logging
-import os
 import threading
 import time
 import uuid
@@ -28,12 +26,11 @@ log = logging.getLogger(__name__)
 LOCKS = "/run/cluster"  # failover.<resource>.lock: one list at a time on this VM
 RESOURCES = ("director", "files", "database")
 ASK = 3  # seconds for the arbiter; it may be electing a leader
-STALE = 3  # seconds; an older view of heartbeatd says nothing about the peers
 OLD = 15  # seconds; an event that took longer is a replay, and `cluster/tend` comes every 5
 TENDED = 6  # seconds; records known since the last `cluster/tend` are good enough to begin with
 LINES = 50  # of the log, for the history
 LEARNT = 3  # seconds until heartbeats and beacons tell what an answer to a job told
-AGAIN = 0.1  # seconds between two looks while observers disagree
+AGAIN = 0.1  # seconds between two looks while observers disagree, or a holder is late
 AGE_IN_DOUBT = 1  # seconds that the arbiter's answer may have meanwhile
 ROUNDS = 300  # looks of one reaction; what is left then waits for the next event
 NOTE = 1  # seconds after which a decision is noted as begun
@@ -52,46 +49,6 @@ class _State:
 
 
 _state = _State()
-
-
-class _Hands:
-    """What carries the steps out, for `_utils/steps.py`."""
-
-    def __init__(self, minion, jobs):
-        self.me, self.attempt, self.jobs = minion.me, minion.attempt, jobs
-
-    def ask(self, vm, function, arguments, published):
-        try:
-            return self.jobs.ask(
-                vm, function, arguments, arguments["deadline"], lambda: self._lost(vm), published
-            )
-        except (SaltException, OSError) as error:
-            return None, f"the job could not be published: {error}"
-
-    def _lost(self, vm):
-        """Neither does a job reach a VM that hears this one no more, nor can it answer."""
-        heard, _ = self.attempt("heartbeat.view")
-        peer = heard["peers"].get(vm, {}) if _fresh(heard) else {}
-        return peer.get("state") == "dead" or peer.get("silent", {}).get(self.me) == "lost"
-
-    def post(self, vm, function, arguments):
-        """Return what went wrong, or None."""
-        try:
-            self.jobs.post([vm], function, arguments)
-        except (SaltException, OSError) as error:
-            return f"the job could not be published: {error}"
-
-    @contextlib.contextmanager
-    def lock(self, resource):
-        """Yield whether no other list of this resource runs on this VM."""
-        os.makedirs(LOCKS, exist_ok=True)
-        with open(f"{LOCKS}/failover.{resource}.lock", "w", encoding="utf-8") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                yield False
-            else:
-                yield True
 
 
 def local(function, *args, **kwargs):
@@ -134,7 +91,8 @@ def look(age=0):
         _state.answers = {"at": time.monotonic(), "marks": marks, "records": records}
     records, marks = _state.answers["records"], _state.answers["marks"]
     heard, acknowledged = found.get("heard"), marks.get("acknowledged", {})
-    seen = __utils__["presence.views"](heard, minion.me) if _fresh(heard) else {}
+    fresh = __utils__["hands.is_fresh"](heard)
+    seen = __utils__["presence.views"](heard, minion.me) if fresh else {}
     return {
         "now": now,
         "cluster": cluster,
@@ -165,7 +123,7 @@ def carry_out(decision, cause, evidence=None):
         __salt__["failover.carry_out"](decision, {"command": "ha.switch files file2"})
     """
     line = _line(decision, cause, evidence)
-    carry = __utils__["steps.carrier"](_Hands(_minion(), _jobs()))
+    carry = __utils__["steps.carrier"](_hands())
     _carry(decision.actions, line, carry, lambda resource, success: None)
     return line
 
@@ -194,6 +152,7 @@ def react(tag=None, data=None):
         _state.running = own = object()
     names = ("observer", "peer", "time", "since")
     cause = {"tag": tag or "failover.react", **{n: data[n] for n in names if n in data}}
+    cause["came"] = round(time.time(), 3)
     try:
         return _reaction(cause)
     except Exception as error:
@@ -209,13 +168,13 @@ def react(tag=None, data=None):
 def _reaction(cause):
     """Look and act until nothing is to be done, under way, or asked for."""
     age, lines = 0 if cause["tag"] == "cluster/tend" else TENDED, _state.lines
-    for _ in range(ROUNDS):
+    for number in range(ROUNDS):
         with _state.changed:
             _state.again = False
         began = time.monotonic()
         view, decision = _decide(age)
         place = _place(view)
-        looked = {**cause, "looked": round(time.monotonic() - began, 3)}
+        looked = {**cause, "looks": number + 1, "looked": round(time.monotonic() - began, 3)}
         wake = _begin(view, decision, place, looked)
         # What was carried out has changed the records; until then an earlier answer suffices.
         settled = 0 if _state.lines is not lines else TENDED
@@ -236,13 +195,15 @@ def _decide(age):
     Return (view, decision), by an earlier answer of the arbiter if that suffices.
 
     It does if every list begins with a swap: bound to the revision, it is refused if anything
-    changed since. So a failover does not wait for two rounds of the arbiter's quorum.
+    changed since. So a failover does not wait for two rounds of the arbiter's quorum; nor does what
+    there is to see of a holder that is about to be lost.
     """
     view = look(age)
     decision = __utils__["decide.decide"](view)
     first = [steps[0]["do"] for steps in decision.actions.values()]
     doubted = age <= AGE_IN_DOUBT and _state.doubt
-    if age and not doubted and (not first or set(first) != {"swap"}):
+    enough = set(first) == {"swap"} or doubted or (not first and _is_late(view))
+    if age and not enough:
         view = look()
         decision = __utils__["decide.decide"](view)
     return view, decision
@@ -268,7 +229,15 @@ def _begin(view, decision, place, cause):
     _state.doubt = (_state.doubt or now) if doubts else None
     if doubts and now < _state.doubt + view["cluster"]["heartbeat"]["deadtime"]:
         waits.append(AGAIN)
+    if _is_late(view):
+        waits.append(AGAIN)
     return min((wait for wait in waits if wait <= TENDED), default=None)
+
+
+def _is_late(view):
+    """Return whether some holder is heard late here: what comes of it is seen at once."""
+    holders = {(record or {}).get("holder") for record in view["records"].values()}
+    return any(__utils__["presence.is_late"](view["views"], view["me"], vm) for vm in holders)
 
 
 def _is_frozen(view, resource):
@@ -298,7 +267,7 @@ def _place(view):
 def _start(decision, cause, evidence):
     """Carry the decision out in threads of its own: the reaction goes on looking meanwhile."""
     line = _line(decision, cause, evidence)
-    carry, turns = __utils__["steps.carrier"](_Hands(_minion(), _jobs())), _turns()
+    carry, turns = __utils__["steps.carrier"](_hands()), _turns()
     with _state.changed:
         _state.busy |= set(decision.actions)
         _state.lines = [*_state.lines[-9:], line]
@@ -381,10 +350,6 @@ def _thread(function, *args):
     return thread
 
 
-def _fresh(heard):
-    return bool(heard) and heard["age"] <= STALE
-
-
 def _facts(now):
     """Return what the answers of the last moments taught; see `outlook.learnt`."""
     return [
@@ -407,6 +372,10 @@ def _jobs():
         if _state.jobs is None:
             _state.jobs = __utils__["jobs.client"](dict(__opts__))
         return _state.jobs
+
+
+def _hands():
+    return __utils__["hands.of"](_minion(), _jobs(), LOCKS)
 
 
 def _turns():

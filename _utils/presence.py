@@ -67,6 +67,12 @@ def judge(views, me, vm, observers):
     return LOST, None
 
 
+def is_late(views, me, vm):
+    """Return whether ``me`` hears ``vm`` late on every link: soon it is heard, or lost."""
+    told = views.get(me, {}).get(vm)
+    return bool(told) and _word(told["links"]) == "late"
+
+
 def is_deaf(views, me, vm, observers):
     """
     Return whether ``vm`` says that it hears nobody, or none of several observers.

@@ -9,7 +9,7 @@ STANDBYS = {"director": "lb2", "files": "file2", "database": "db2"}
 SERVER1 = ("lb1", "web1", "file1", "db1")
 
 
-def report(me="lb2", lost=(), held=None, health=None):
+def report(me="lb2", lost=(), held=None, health=None, late=()):
     """
     Return the view of ``me``, in which everybody agrees who is lost.
 
@@ -18,15 +18,15 @@ def report(me="lb2", lost=(), held=None, health=None):
     if held is None:
         held = {vm: {resource: 3} for resource, vm in HOLDERS.items()}
     peers = {
-        name: _peer(name, lost, held.get(name, {}), (health or {}).get(name, {}))
+        name: _peer(name, lost, held.get(name, {}), (health or {}).get(name, {}), name in late)
         for name in trees.cluster("default")["vms"]
     }
     at = time.clock_gettime(time.CLOCK_BOOTTIME)
     return {"name": me, "incarnation": 7, "own": peers.pop(me), "peers": peers, "at": at}
 
 
-def _peer(name, lost, held, health):
-    state = "dead" if name in lost else "up"
+def _peer(name, lost, held, health, late):
+    state = "dead" if name in lost else "late" if late else "up"
     resource = next((r for r in HOLDERS if name in (HOLDERS[r], STANDBYS[r])), None)
     fit = {f"{resource}.fit": True, f"{resource}.following": True} if resource else {}
     return {

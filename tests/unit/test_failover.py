@@ -27,7 +27,8 @@ class Site:
         self.revision = 10
         self.revisions = dict.fromkeys(HOLDERS, 10)
         self.held = {vm: {resource: 3} for resource, vm in HOLDERS.items()}
-        self.lost, self.health, self.stale, self.unreachable = (), {}, 0, False
+        self.lost, self.late, self.health = (), (), {}
+        self.stale, self.unreachable, self.asked = 0, False, 0
         self.marks = {"absent": {}, "confirmed": {}, "acknowledged": {}}
         self.log, self.sent, self.commands, self.takes, self.gates = [], [], [], {}, {}
 
@@ -53,6 +54,7 @@ class Site:
             return getattr(self, f"{module}_{name}")(*args, **kwargs)
 
     def arbiter_look(self, resource, timeout):
+        self.asked += 1
         if self.unreachable:
             raise RuntimeError("no arbiter answered")
         return {"record": self.records[resource], "revision": self.revisions[resource]}
@@ -82,7 +84,8 @@ class Site:
         self.log = [*[old for old in self.log if old["id"] != line["id"]], line]
 
     def heartbeat_view(self):
-        return {**report(self.me, self.lost, self.held, self.health), "age": self.stale}
+        seen = report(self.me, self.lost, self.held, self.health, self.late)
+        return {**seen, "age": self.stale}
 
     # what jobs.Jobs has
     def ask(self, vm, function, arguments, deadline, lost, published):
@@ -381,6 +384,23 @@ def test_observers_that_disagree_are_looked_at_again_until_they_agree(site, monk
     assert time.monotonic() - began > 0.5
 
 
+def test_a_holder_that_is_late_is_looked_at_without_the_arbiter_until_it_is_lost(site):
+    """One event, and no other one comes through: the reactor may be busy."""
+    site.move_director()
+    failover, event = runner(site), {"time": time.time(), "peer": "file1"}
+    failover.react("cluster/tend", {"time": time.time()})
+    asked, site.late = site.asked, ("file1",)
+    reaction = threading.Thread(target=failover.react, args=("cluster/heartbeat/late/x", event))
+    reaction.start()
+    time.sleep(1)
+    assert reaction.is_alive()
+    assert (site.asked, site.commands) == (asked, [])
+    site.late, site.lost = (), ("file1",)
+    site.until(lambda: activated(site))
+    reaction.join(20)
+    assert not reaction.is_alive()
+
+
 def test_a_reaction_that_breaks_off_says_so_and_the_next_one_works(site, monkeypatch):
     site.me, site.lost = "lb1", ("file1",)
     failover = runner(site)
@@ -394,7 +414,7 @@ def test_a_reaction_that_breaks_off_says_so_and_the_next_one_works(site, monkeyp
 def test_another_run_on_the_same_vm_is_left_to_it(site):
     site.me, site.lost = "lb1", ("file1",)
     failover = runner(site)
-    with failover._Hands(site, site).lock("files") as mine:
+    with failover._hands().lock("files") as mine:
         assert mine
         decision = load("_utils/decide.py").decide(failover.look())
         line = failover.carry_out(decision, {"command": "ha.switch files file2"})
