@@ -81,7 +81,7 @@ def create(resource, holder, timeout=TIMEOUT):
     return {"created": created, "record": _checked(now)}
 
 
-def swap(resource, transition, revision=None, timeout=TIMEOUT, **kwargs):
+def swap(resource, transition, revision=None, timeout=TIMEOUT, record=None, **kwargs):
     """
     Apply a transition of `_utils/record.py` with its arguments to the record of ``resource``.
 
@@ -90,7 +90,8 @@ def swap(resource, transition, revision=None, timeout=TIMEOUT, **kwargs):
     else changes the record in between, the transition is judged again on the new one, unless
     ``revision`` (of `look`) binds it to the one looked at: whoever verifies something before the
     swap (``mirrored``, ``founded``) needs that, because a `serve_alone` granted meanwhile voids
-    what was verified.
+    what was verified. With the ``record`` of that revision it is not asked for again: a failover
+    does not wait for the members twice.
     Every granted swap is a write, also one that repeats what the record says already.
 
     Raises CommandExecutionError when there is no record, or when the arbiter cannot be reached
@@ -106,7 +107,10 @@ def swap(resource, transition, revision=None, timeout=TIMEOUT, **kwargs):
     arguments = salt.utils.args.clean_kwargs(**kwargs)
     deadline = _deadline(timeout)
     while True:
-        record, now = _fetch(resource, deadline)
+        if record is not None and revision is not None:
+            now = revision
+        else:
+            record, now = _fetch(resource, deadline)
         if record is None:
             raise CommandExecutionError(f"the arbiter has no record of {resource}")
         answer = _judge(resource, record, transition, arguments)
@@ -117,6 +121,7 @@ def swap(resource, transition, revision=None, timeout=TIMEOUT, **kwargs):
         written, found, now = _put(resource, answer["record"], now, deadline)
         if written:
             return _answer(True, found, now, f"granted: {transition}")
+        record = None
 
 
 def _answer(swapped, record, revision, reason):

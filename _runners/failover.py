@@ -17,13 +17,15 @@ import logging
 import threading
 import time
 import uuid
+from pathlib import Path
 
 import salt.utils.args
 from salt.exceptions import SaltException
 
 log = logging.getLogger(__name__)
 
-LOCKS = "/run/cluster"  # failover.<resource>.lock: one list at a time on this VM
+# failover.<resource>.lock: one list at a time on this VM; failover.looked: the end of a reaction.
+LOCKS = "/run/cluster"
 RESOURCES = ("director", "files", "database")
 ASK = 3  # seconds for the arbiter; it may be electing a leader
 OLD = 15  # seconds; an event that took longer is a replay, and `cluster/tend` comes every 5
@@ -185,6 +187,7 @@ def _reaction(cause):
                 break
             _state.changed.wait_for(lambda: _state.again, wake)
     _tell_refusal(view, decision, place, cause)
+    Path(LOCKS, "failover.looked").touch()
     if cause["tag"] == "cluster/tend":
         _warm_up(view)
     return decision.reason

@@ -120,6 +120,7 @@ class Case(NamedTuple):
             "transition": transition,
             "arguments": arguments,
             "revision": self.view["revisions"][self.resource],
+            "record": self.record,
             "reason": reason,
         }
 

@@ -110,9 +110,11 @@ def _step(resource, step, permission, hands, out):
 
 def _swap(resource, step, permission, hands):
     revision = permission if step["revision"] is None else step["revision"]
+    known = None if step["revision"] is None else step["record"]
     answer, problem = hands.attempt(
-        "arbiter.swap", resource, step["transition"], revision=revision, **step["arguments"]
-    )
+        "arbiter.swap", resource, step["transition"], revision=revision, record=known,
+        **step["arguments"],
+    )  # fmt: skip
     if problem:
         return "failed", {"error": problem}
     if not answer["swapped"]:

@@ -37,6 +37,7 @@ STUDENTS, RATE = 48, 8  # two cores carry no more beside nine VMs
 CLIENT = ("--rate", str(RATE), "--students", str(STUDENTS), "--upload-every", "2",
           "--upload-size", "4000", "--patience", "25")
 OVER = 30  # s after a fault in which its longest gap is looked for
+LOOKED = "/run/cluster/failover.looked"  # of _runners/failover.py
 COUNT = """
 add table bridge labcount
 delete table bridge labcount
@@ -94,6 +95,12 @@ def everybody(ordeal):
     """Return whether every student was served: a log-in costs a web server half a second."""
     served = {entry["client"] for entry in ordeal.journal() if entry["event"] == "acknowledged"}
     return len(served) == STUDENTS
+
+
+def awake(ordeal):
+    """Return whether each master has looked lately: a balancer that has just booted takes 40 s."""
+    return all(machine.run(["find", LOOKED, "-newermt", "-12 seconds"]).stdout.strip()
+               for machine in ordeal.lab.masters())
 
 
 def inject(ordeal, kind):
@@ -283,6 +290,7 @@ def main(lab, words):
                 print(f"{kind} {number + 1}: gap {run['gap']} s, {run['failed']} failed",
                       flush=True)
                 ordeal.settle()
+                wait_until(lambda: awake(ordeal), "both masters to look", 120, pause=2)
             if options.cost:
                 found["latencies"] = latencies(ordeal)
     found |= {"runs": runs, "summary": summary(runs), "problems": ordeal.problems}

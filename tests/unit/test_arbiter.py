@@ -97,6 +97,23 @@ def test_a_swap_compares_with_the_revision_it_read():
     assert answer["revision"] == 3  # of the record as it is now: the permission it grants
 
 
+def test_a_swap_of_a_known_record_asks_once():
+    write = recorded("swap")[1]
+    module = arbiter("lb2", [write])
+    answer = module.swap("files", "founded", revision=2, record=FOUNDING, holder="file1", epoch=1)
+    assert (answer["swapped"], answer["revision"]) == (True, 3)
+    assert [path for _, path, _ in module.asked] == ["/v3/kv/txn"]
+    assert module.asked[0][2]["compare"] == write["body"]["compare"]
+
+
+def test_a_known_record_that_is_not_the_record_any_more_is_not_overwritten():
+    overtaken = recorded("create-exists")[0]
+    module = arbiter("lb2", [overtaken, recorded("swap")[0]])
+    answer = module.swap("files", "founded", revision=1, record=FOUNDING, holder="file1", epoch=1)
+    assert answer["swapped"] is False
+    assert "changed after it was looked at" in answer["reason"]
+
+
 def test_a_swap_bound_to_another_revision_writes_nothing():
     module = arbiter("lb2", recorded("read-found"))
     answer = module.swap("files", "founded", revision=999, holder="file1", epoch=1)

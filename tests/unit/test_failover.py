@@ -1,6 +1,7 @@
 """The runner of the failover on a small cluster that answers as the real one does."""
 
 import json
+import os
 import threading
 import time
 import unittest.mock
@@ -61,9 +62,11 @@ class Site:
 
     def arbiter_swap(self, resource, transition, revision, **arguments):
         now = {"record": self.records[resource], "revision": self.revisions[resource]}
+        looked_at = arguments.pop("record")
         if revision != self.revisions[resource]:
             return {"swapped": False, "reason": "the record changed", **now}
-        answer = record.apply(resource, self.records[resource], transition, arguments)
+        assert looked_at == self.records[resource]
+        answer = record.apply(resource, looked_at, transition, arguments)
         if "refused" in answer:
             return {"swapped": False, "reason": answer["refused"], **now}
         self.revision += 1
@@ -159,6 +162,7 @@ def activated(site):
 def test_nothing_is_done_and_nothing_noted_while_all_is_well(site):
     assert runner(site).react("cluster/tend", {}) == "every resource is where it belongs"
     assert (site.commands, site.log) == ([], [])
+    assert os.listdir(site.locks) == ["failover.looked"]
 
 
 def test_a_lost_server_is_succeeded_on_every_resource(site):

@@ -12,8 +12,9 @@ from tests.loading import load
 steps = load("_utils/steps.py")
 steps.log = unittest.mock.Mock()  # unconfigured, Salt's logging keeps records until Python exits
 
+RECORD = {"holder": "file1", "epoch": 3, "mirrored": True, "founding": False}
 SWAP = {"do": "swap", "transition": "promote", "arguments": {"holder": "file2"}, "revision": 7,
-        "reason": "file1 is silent"}  # fmt: skip
+        "record": RECORD, "reason": "file1 is silent"}  # fmt: skip
 ACTIVATE = {"do": "activate", "vm": "file2", "epoch": 4, "deadline": 99, "alone": True}
 PUT_OFF = {"do": "deactivate", "vm": "file1", "epoch": 4, "deadline": 99, "wait": False}
 
@@ -58,7 +59,7 @@ def test_the_swaps_revision_is_the_permission_and_the_old_holder_is_told_last():
     success, done, told = run(SWAP, PUT_OFF, ACTIVATE)
     assert success
     assert done == [
-        ("arbiter.swap", "files", "promote", {"revision": 7, "holder": "file2"}),
+        ("arbiter.swap", "files", "promote", {"revision": 7, "record": RECORD, "holder": "file2"}),
         ("file2", "files.activate", {"epoch": 4, "deadline": 99, "alone": 8}),
         ("post", "file1", "files.deactivate"),
     ]
