@@ -15,6 +15,7 @@ import time
 from salt.exceptions import CommandExecutionError
 
 ROLES = {"director": "balancer", "files": "file", "database": "database"}
+REPLICATED = ("files", "database")  # asking Salt for a function that is not there loads all modules
 INTERVAL = 1  # seconds between two looks
 
 
@@ -68,8 +69,8 @@ class _Run:
         self.name = name
         self.me = __grains__["id"]
         self.founder = __utils__["topology.founder"](cluster, ROLES[name])
-        self.follows = f"{name}.follow" in __salt__
-        self.mirrors = f"{name}.mirror" in __salt__ and bool(
+        self.follows = name in REPLICATED and f"{name}.follow" in __salt__
+        self.mirrors = name in REPLICATED and f"{name}.mirror" in __salt__ and bool(
             __utils__["topology.peer"](cluster, self.me)
         )
         self.seconds = deadline

@@ -3,13 +3,10 @@ file-modules-configured:
     - name: /etc/modules-load.d/cluster-file.conf
     - contents: [drbd, nfsd]
 
-{%- for module in ['drbd', 'nfsd'] %}
-
-file-module-{{ module }}-loaded:
-  cmd.run:
-    - name: modprobe {{ module }}
-    - creates: /sys/module/{{ module }}
-{%- endfor %}
+# Not cmd.run with creates: see tests/unit/test_conventions.py.
+file-modules-loaded:
+  kmod.present:
+    - mods: [drbd, nfsd]
 
 file-drbd-configured:
   file.managed:
@@ -44,7 +41,7 @@ file-drbd-resource-present:
     - name: r0
     - require:
       - file: file-drbd-configured
-      - cmd: file-module-drbd-loaded
+      - kmod: file-modules-loaded
 
 # Up as Secondary at every boot.
 file-drbd-boot-enabled:

@@ -65,15 +65,13 @@ file-nfs-mountd-running:
       - file: file-nfs-configured
       - file: file-nfs-mountpoint-present
       - file: file-nfs-script-managed
-      - cmd: file-module-nfsd-loaded
+      - kmod: file-modules-loaded
       - cmd: file-units-reloaded
 
 # On the holder a changed list of web VMs counts at once; elsewhere it is read at the start.
 file-nfs-exports-renewed:
   cmd.run:
-    - name: exportfs -r
-    - onlyif:
-      - fun: nfs.threads
+    - name: if grep -qs '[1-9]' /proc/fs/nfsd/threads; then exportfs -r; fi
     - onchanges:
       - file: /etc/exports
     - require:

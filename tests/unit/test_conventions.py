@@ -62,6 +62,12 @@ def test_state_files_never_sleep():
     assert [name(path) for path in SLS if re.search(r"\bsleep\b", path.read_text())] == []
 
 
+def test_no_state_file_has_every_state_module_loaded():
+    """Salt looks for `mod_run_check` then, and keeps all it loaded: 37 MB in each minion."""
+    asks = re.compile(r"^\s*- (creates|onlyif|unless):", re.MULTILINE)
+    assert [name(path) for path in SLS if asks.search(path.read_text())] == []
+
+
 def test_no_command_goes_through_a_shell():
     shells = [name(path) for path in CODE if "shell=True" in path.read_text()]
     assert shells == []
