@@ -60,7 +60,7 @@ def _steps(epoch, deadline, alone, lose_writes, seconds):
         ("nfs", _serve),
         # The heartbeat may have heard a higher epoch meanwhile.
         ("claim", lambda: __salt__["claim.take"](RESOURCE, epoch, deadline, alone=alone)),
-        ("address", lambda: __salt__["address.present_all"](_addresses())),
+        ("address", _move_in),
         ("listen", __salt__["files_data.listen"]),
     ):
         try:
@@ -245,10 +245,20 @@ def _serve():
         __salt__["nfs.start"]()
 
 
+def _move_in():
+    __salt__["address.present_all"](_addresses())
+    clients = [vm["addresses"]["internal"] for vm in _webs()]
+    for entry in _addresses():
+        __salt__["nfs_clients.wake"](entry["address"], clients)
+
+
+def _webs():
+    return __utils__["topology.vms"](__pillar__["cluster"], "web")
+
+
 def _dead_clients():
-    vms = __utils__["topology.vms"](__pillar__["cluster"], "web")
     try:
-        return __salt__["heartbeat.lost"]([vm["name"] for vm in vms])
+        return __salt__["heartbeat.lost"]([vm["name"] for vm in _webs()])
     except CommandExecutionError:
         return []  # nobody can tell: the server waits for all of them
 

@@ -25,6 +25,7 @@ BASE = {
 }
 FRESH = {"disk": "Inconsistent", "peer_disk": "Inconsistent", "out_of_sync": 4096}
 ALONE = {"connection": "Connecting", "replication": "Off", "peer_disk": "DUnknown"}
+WEB = [{"name": f"web{n}", "addresses": {"internal": f"192.168.10.{n}1"}} for n in (1, 2)]
 IN_ORDER = ["claim", "promote", "mount", "nfs.start", "claim", "address.present"]
 OUT_ORDER = ["address.absent", "nfs.stop", "umount", "demote"]
 
@@ -46,8 +47,8 @@ class VM:
         names = [name for name in vars(VM) if name.startswith("_do_")]
         salt = {name[4:].replace("__", "."): getattr(self, name) for name in names}
         utils = Utils({"topology.floating": lambda cluster, name, resource: [ADDRESS]})
-        utils["topology.vms"] = lambda cluster, role: [{"name": "web1"}, {"name": "web2"}]
-        self.lost, self.forgotten = [], None
+        utils["topology.vms"] = lambda cluster, role: WEB
+        self.lost, self.forgotten, self.woken = [], None, None
         utils["health.write"] = lambda name, ok, lasting=False: self.health.update({name: ok})
         self.module, self.data, self.standby = (
             load(f"_modules/{name}.py", salt, {"cluster": {}}, {"id": "file1"}, utils=utils)
@@ -196,6 +197,10 @@ class VM:
         self.step("address.present")
         self.held = True
 
+    def _do_nfs_clients__wake(self, server, clients):
+        assert self.held and server == ADDRESS["address"]
+        self.woken = clients
+
     def _do_address__absent_all(self, addresses):
         self.step("address.absent")
         self.held = False
@@ -236,6 +241,7 @@ def test_data_first_address_last(vm):
     answer = server.activate()
     assert server.done == IN_ORDER
     assert (answer["active"], answer["epoch"], answer["mirror"]) == (True, 3, True)
+    assert server.woken == ["192.168.10.11", "192.168.10.21"]
     assert list(answer["seconds"]) == ["primary", "mount", "nfs", "claim", "address", "listen"]
     assert (server.note, server.health) == (3, {"files.restarted": False})
 
