@@ -247,7 +247,8 @@ def _serve():
 
 def _move_in():
     __salt__["address.present_all"](_addresses())
-    clients = [vm["addresses"]["internal"] for vm in _webs()]
+    dead = _dead_clients()
+    clients = [vm["addresses"]["internal"] for vm in _webs() if vm["name"] not in dead]
     for entry in _addresses():
         __salt__["nfs_clients.wake"](entry["address"], clients)
 

@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 RECORD = "/srv/files/nfs/nfsdcld/main.sqlite"
 NFS = 2049
 RESERVED = range(665, 1024)  # the ports of clients: sunrpc.min_resvport to sunrpc.max_resvport
+PATIENCE = 0.2  # seconds for a client that answers no ARP: what is sent to it fills the buffer
 ACK = 0x10
 # ports, sequence, acknowledgement, length of the header, flags, window, checksum, urgent
 HEADER = struct.Struct("!HHIIBBHHH")
@@ -68,16 +69,16 @@ def wake(server, clients):
         salt file1 nfs_clients.wake 192.168.10.5 '[192.168.10.11, 192.168.10.21]'
     """
     sent = 0
-    try:
-        with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_TCP) as link:
-            link.bind((server, 0))
-            link.setblocking(False)
-            for client in clients:
+    for client in clients:
+        try:
+            with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_TCP) as link:
+                link.bind((server, 0))
+                link.settimeout(PATIENCE)
                 for port in RESERVED:
                     link.sendto(_acknowledgement(server, client, port), (client, 0))
                     sent += 1
-    except OSError as error:
-        log.warning("NFS clients of %s were not woken: %s", server, error)
+        except OSError as error:
+            log.warning("the NFS client %s was not woken: %s", client, error)
     return sent
 
 

@@ -234,6 +234,7 @@ def test_a_takeover_does_not_wait_for_the_clients_that_died_too(vm):
     server.lost = ["web2"]
     server.activate()
     assert server.forgotten == ["web2"]
+    assert server.woken == ["192.168.10.11"]
 
 
 def test_data_first_address_last(vm):

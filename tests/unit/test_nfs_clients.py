@@ -82,7 +82,8 @@ except OSError as error:
 near.sendall(b"read")
 far.sendall(far.recv(4))
 answers["live"] = near.recv(4).decode()
-answers["elsewhere"] = clients.wake("192.0.2.1", [CLIENT])
+answers["no way there"] = clients.wake(SERVER, ["192.0.2.1"])
+answers["not here"] = clients.wake("192.0.2.1", [CLIENT])
 print(json.dumps(answers))
 """
 
@@ -95,5 +96,6 @@ def test_a_client_of_the_dead_server_is_woken_and_one_of_this_server_left_alone(
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == {
-        "sent": 359, "orphan": "ConnectionResetError", "live": "read", "elsewhere": 0,
+        "sent": 359, "orphan": "ConnectionResetError", "live": "read",
+        "no way there": 0, "not here": 0,
     }
