@@ -11,6 +11,7 @@ from pathlib import Path
 import yaml
 
 HERE = Path(__file__).resolve().parent
+PYTHON = "/usr/local/lib/cluster/salt"  # PYTHONPATH of Salt's units
 
 
 def load(name):
@@ -105,6 +106,7 @@ def units(role):
         f"{system}/salt-minion.service": (0o644, salt / "minion/files/salt-minion.service"),
         f"{system}/salt-restart@.service": (0o644, salt / "minion/files/salt-restart@.service"),
         "/usr/local/sbin/salt-idle": (0o755, salt / "minion/files/salt-idle"),
+        f"{PYTHON}/sitecustomize.py": (0o644, salt / "minion/files/sitecustomize.py"),
     }
     if role == "balancer":
         master = salt / "master/files/salt-master.service"

@@ -3,10 +3,12 @@ A balancer's own execution modules inside its master's process, without a minion
 """
 
 import contextlib
+import importlib
 import json
 import logging
 import os
 import queue
+import sys
 
 import salt.loader
 import salt.pillar
@@ -133,4 +135,7 @@ def _kept():
 
 def minion(opts):
     """Return the Minion of a master with these opts."""
+    # For salt-run, whose threads load modules, too: see salt/minion/files/sitecustomize.py.
+    sys.path[:] = [entry for entry in sys.path if not entry or os.path.exists(entry)]
+    importlib.invalidate_caches()
     return Minion(opts)

@@ -16,6 +16,9 @@ minion-units-managed:
         - source: salt://minion/files/salt-minion.service
       - /etc/systemd/system/salt-restart@.service:
         - source: salt://minion/files/salt-restart@.service
+      - /usr/local/lib/cluster/salt/sitecustomize.py:
+        - source: salt://minion/files/sitecustomize.py
+        - makedirs: True
       - /usr/local/sbin/salt-idle:
         - source: salt://minion/files/salt-idle
         - mode: '0755'

@@ -1,7 +1,10 @@
 """What a fresh machine gets is what the states would write, and keys stay closed on the way."""
 
 import io
+import json
 import shutil
+import subprocess
+import sys
 import tarfile
 import time
 
@@ -55,6 +58,31 @@ def test_units_are_those_of_the_states():
     text = (ROOT / "salt/master/files/salt-master.service").read_text()
     assert made["/etc/systemd/system/salt-master.service"] == (0o644, text)
     assert "/etc/systemd/system/salt-master.service" not in bootstrap.units("web")
+
+
+def test_no_entry_of_the_path_is_one_that_two_threads_would_drop_at_once(tmp_path):
+    """Where two do, importlib.invalidate_caches() raises KeyError (sitecustomize.py)."""
+    made = bootstrap.units("balancer")
+    for name in ("minion", "master"):
+        _, unit = made[f"/etc/systemd/system/salt-{name}.service"]
+        assert f"\nEnvironment=PYTHONPATH={bootstrap.PYTHON}\n" in unit
+    _, text = made[f"{bootstrap.PYTHON}/sitecustomize.py"]
+    assert without_finder(tmp_path)
+    (tmp_path / "sitecustomize.py").write_text(text)
+    assert without_finder(tmp_path) == []
+
+
+def without_finder(folder):
+    """Return the entries of Python's path that have no finder after an import in vain."""
+    code = """if True:
+        import contextlib, json, sys
+        with contextlib.suppress(ImportError):
+            import there_is_no_such_module
+        print(json.dumps([name for name, at in sys.path_importer_cache.items() if at is None]))
+    """
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True,
+                          env={"PYTHONPATH": f"{folder}:/usr/lib/no.zip"})
+    return json.loads(done.stdout)
 
 
 def test_a_balancer_gets_the_tree_with_closed_secrets_and_its_links(tree):
