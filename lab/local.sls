@@ -2,8 +2,8 @@
 # alone), and the names that disks have in a User-Mode Linux VM.
 cluster:
   sizes:
-    web: {vcpus: 1, memory: 704M, disk: 8G}
-    file: {vcpus: 1, memory: 320M, disk: 8G, data_disk: 2G}
+    web: {vcpus: 1, memory: 672M, disk: 8G}
+    file: {vcpus: 1, memory: 352M, disk: 8G, data_disk: 2G}
     database: {vcpus: 1, memory: 1G, disk: 8G, data_disk: 4G}
     witness: {vcpus: 1, memory: 256M, disk: 8G}
   heartbeat:
