@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 BLOCK = 1 << 20
 FORBIDDEN = {
-    "kernel": r"BUG:|Oops|Kernel panic|general protection|EXT4-fs error|JBD2: Error|hung_task",
+    "kernel": r"\bBUG:|Oops|Kernel panic|general protection|EXT4-fs error|JBD2: Error|hung_task",
     "memory": r"Out of memory: Killed|oom-kill|Insufficient memory headroom",
     "crash": r"segfault at|dumped core|code=dumped|Assertion .* failed",
     "disk": r"Buffer I/O error|I/O error, dev",

@@ -1,7 +1,10 @@
 """What judges a fault's aftermath, on small data; and the walk, which is the same for one seed."""
 
 import random
+import subprocess
 from types import SimpleNamespace
+
+import pytest
 
 from lab import judge, ordeal, walk
 
@@ -28,6 +31,19 @@ def test_disks_are_compared_without_their_holes(tmp_path):
 def test_what_lies_behind_the_device_is_drbds_own(tmp_path):
     a, b = disk(tmp_path / "a", b7=b"map"), disk(tmp_path / "b", b7=b"pam")
     assert judge.differences(a, b, SIZE - judge.BLOCK) == []
+
+
+@pytest.mark.parametrize("line, forbidden", [
+    ("lb2 kernel: BUG: kernel NULL pointer dereference", True),
+    ("file1 kernel: Out of memory: Killed process 512 (salt-minion)", True),
+    ("lb2 sshd-session[960]: fatal: ssh_packet_send_debug: send DEBUG: Broken pipe", False),
+    ("lb1 salt-master[51]: [DEBUG   ] nothing to do", False),
+])
+def test_a_word_of_horror_is_told_from_one_that_contains_it(line, forbidden):
+    pattern = "|".join(judge.FORBIDDEN.values())
+    found = subprocess.run(["grep", "-aE", pattern], input=line, text=True, capture_output=True,
+                           check=False)
+    assert (found.returncode == 0) is forbidden
 
 
 def test_only_tracebacks_through_our_own_code_are_ours():
