@@ -33,7 +33,7 @@ OTHERS = {"director": (3.1, 0.68), "web": (22.8, 3.6), "database": (35.3, 21.1),
 # So many students that others come all the time of an outage: who waits since its beginning learns
 # of its end only when TCP tries again, after 3 or 7 s (RFC 6298).
 # Patient enough for the crowd at the log-in.
-STUDENTS, RATE = 48, 8  # two cores carry no more beside nine VMs
+STUDENTS, RATE = 48, 4  # at 8 a second nine VMs take all of two cores, and every step waits
 CLIENT = ("--rate", str(RATE), "--students", str(STUDENTS), "--upload-every", "2",
           "--upload-size", "4000", "--patience", "25")
 OVER = 15  # s after a fault in which its longest gap is looked for; one that is longer is "never"
