@@ -3,18 +3,17 @@ The proof that a replica has all that it ever acknowledged: without it, it is no
 
 A replica that restarted, or stopped receiving by order, has thrown away what it had received and
 not applied yet, although it had acknowledged that. The source still has it, so the loss is made
-good by receiving again. ``PROVED`` says that this is over: it names the server's process that asked
-the source what it had, and then had it all itself.
+good by receiving again. The note in ``FOLDER`` says that this is over: it names the server's
+process that asked the source what it had, and then had it all itself. Commands and the beacon prove
+and forget at the same time, so the note is compared and swapped: what was begun to be proved before
+it was forgotten is no proof.
 """
 
-import contextlib
 import json
-import os
 
-import salt.utils.files
 from salt.exceptions import CommandExecutionError
 
-PROVED = "/run/cluster/database.proved.json"
+FOLDER, NOTE = "/run/cluster", "database.proved"
 USER = "replication"
 
 
@@ -29,7 +28,8 @@ def prove(deadline):
     Prove that this replica has all that its source has at this moment, and note it for promotion.
 
     What the source commits later is acknowledged by this very server, so it is here, too. Raises
-    CommandExecutionError if it is not so before the deadline, or cannot be told.
+    CommandExecutionError if it is not so before the deadline, cannot be told, or if the replica was
+    stopped meanwhile.
 
     CLI Example:
 
@@ -37,6 +37,7 @@ def prove(deadline):
 
         salt db2 mysql_proof.prove "$(($(date +%s) + 5))"
     """
+    _, revision = _kept()
     process = __utils__["sqlserver.process"]()
     replica = _receiver(deadline)["replica"]
     password = __utils__["sqlserver.replication_password"](__pillar__["secrets"])
@@ -47,7 +48,10 @@ def prove(deadline):
             break
     if not process or not _same(process, __utils__["sqlserver.process"]()):
         raise CommandExecutionError("the server restarted meanwhile")
-    _note({**process, "source": replica["source"]})
+    proof = {key: process[key] for key in ("pid", "started")} | {"source": replica["source"]}
+    written, now, _ = _keep(proof, revision)
+    if not written and now != proof:  # another may have proved the same
+        raise CommandExecutionError("the replica was stopped meanwhile")
 
 
 def _receiver(deadline):
@@ -67,13 +71,6 @@ def _same(one, other):
     return bool(other) and all(one[key] == other[key] for key in ("pid", "started"))
 
 
-def _note(proof):
-    os.makedirs(os.path.dirname(PROVED), mode=0o755, exist_ok=True)
-    with salt.utils.files.fopen(f"{PROVED}.new", "w", encoding="utf-8") as file:
-        json.dump(proof, file)
-    os.replace(f"{PROVED}.new", PROVED)
-
-
 def present():
     """
     Return whether `prove` succeeded on the server that runs now; the kernel tells it from another.
@@ -86,11 +83,10 @@ def present():
     """
     process = __utils__["sqlserver.process"]()
     try:
-        with salt.utils.files.fopen(PROVED, encoding="utf-8") as file:
-            note = json.load(file)
-        return _same(note, process)
-    except (OSError, ValueError, KeyError, TypeError):
+        proof, _ = _kept()
+    except CommandExecutionError:  # damaged
         return False
+    return bool(proof) and _same(proof, process)
 
 
 def forget():
@@ -103,5 +99,20 @@ def forget():
 
         salt db2 mysql_proof.forget
     """
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(PROVED)
+    written = False
+    while not written:
+        _, revision = _kept()
+        written, _, _ = _keep(None, revision)
+
+
+def _kept():
+    """Return (proof or None, its revision): {"pid", "started", "source"}."""
+    text, revision = __utils__["keeper.get"](FOLDER, NOTE)
+    return text and json.loads(text), revision
+
+
+def _keep(proof, revision):
+    """Write a proof, or None, over that revision; return (written, what is there now, revision)."""
+    text = json.dumps(proof, sort_keys=True)
+    written, now, revision = __utils__["keeper.put"](FOLDER, NOTE, text, revision)
+    return written, now and json.loads(now), revision

@@ -317,6 +317,7 @@ def _configure(server, source):
     server.do(f"SET GLOBAL {server.dialect['source']} = OFF")
     if not replica or (replica["source"], replica["user"]) != (source, USER):
         server.do("STOP REPLICA", "RESET REPLICA ALL")
+        __salt__["mysql_proof.forget"]()  # what the beacon has proved since, of the old source
         statement = server.dialect["follow"]
         if not replica and now["executed"] and "demoted" in server.dialect:
             statement = server.dialect["demoted"]

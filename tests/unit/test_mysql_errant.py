@@ -9,6 +9,7 @@ from salt.exceptions import CommandExecutionError
 from tests.loading import ROOT, load
 from tests.unit.replayed_server import ReplayedServer, utils_with
 
+keeper = load("_utils/keeper.py")
 UUID = "25c57be3-e69f-11f1-9b39-4af4012799cb"
 ERRANT = {"mysql": f"{UUID}:577-579", "mariadb": "0-3232238098-563"}
 THEIRS = {"mysql": f"{UUID}:1-576", "mariadb": "0-3232238098-561,0-3232238108-770"}
@@ -106,10 +107,11 @@ class Proving:
         self.process = {"pid": 7, "started": 100, "state": "S"}
         utils = utils_with(self.server, self.source)
         utils["sqlserver.process"] = lambda: dict(self.process)
+        utils |= {"keeper.get": keeper.get, "keeper.put": keeper.put}
         replication = load("_modules/mysql_replication.py", utils=utils)
         self.proof = load("_modules/mysql_proof.py", utils=utils, pillar=SECRETS,
                           salt={"mysql_replication.status": replication.status})  # fmt: skip
-        self.proof.PROVED = str(tmp_path / "cluster/proved.json")
+        self.proof.FOLDER = str(tmp_path / "cluster")
 
     def ahead(self, engine):
         more = {"mysql": "dd52011f-e686-11f1-b863-569ca3f9701b:1-99999", "mariadb": "0-9-99999"}
@@ -131,6 +133,34 @@ def test_replica_with_all_its_source_has_proves_it_for_this_process_only(proving
     proving.process["started"] = 100
     proving.proof.forget()
     assert proving.proof.present() is False
+
+
+def test_a_proof_begun_before_it_was_forgotten_is_none(proving, monkeypatch):
+    """The beacon is at it when a command makes this server follow another one."""
+    ask = proving.proof._receiver
+
+    def forgotten_meanwhile(deadline):
+        proving.proof.forget()
+        return ask(deadline)
+
+    with monkeypatch.context() as context:
+        context.setattr(proving.proof, "_receiver", forgotten_meanwhile)
+        with pytest.raises(CommandExecutionError, match="stopped meanwhile"):
+            proving.proof.prove(soon())
+    assert proving.proof.present() is False
+
+
+def test_a_command_and_the_beacon_prove_the_same_at_once(proving, monkeypatch):
+    ask, both = proving.proof._receiver, iter([proving.proof.prove])
+
+    def the_other_first(deadline):
+        for prove in both:
+            prove(deadline)
+        return ask(deadline)
+
+    monkeypatch.setattr(proving.proof, "_receiver", the_other_first)
+    proving.proof.prove(soon())
+    assert proving.proof.present() is True
 
 
 @pytest.mark.parametrize("engine", ["mysql", "mariadb"])

@@ -189,6 +189,15 @@ def test_follower_switches_its_own_semi_sync_off_before_it_starts(engine, follow
     assert f"{server.dialect['source']} = OFF" in follower.read_text()
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+def test_proof_is_forgotten_before_and_after_the_old_source_is(engine, follower):
+    """What the beacon proved between the two is of a source that counts no more."""
+    server, other = ReplayedServer(engine, "replica"), ReplayedServer(engine, "primary")
+    module(server, other).follow("192.168.10.99", soon())
+    first, second = (place for place, said in enumerate(server.told) if said == "forget")
+    assert first < server.told.index("STOP REPLICA") < second < server.told.index("START REPLICA")
+
+
 def test_blank_replica_is_seeded_when_the_source_has_purged_its_first_logs():
     server = ReplayedServer("mysql", "replica", **NO_ROW)
     server.answers[server.dialect["executed"]] = [{"executed": "", "purged": ""}]
