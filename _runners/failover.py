@@ -169,7 +169,7 @@ def react(tag=None, data=None):
 
 def _reaction(cause):
     """Look and act until nothing is to be done, under way, or asked for."""
-    age, lines = 0 if cause["tag"] == "cluster/tend" else TENDED, _state.lines
+    age = 0 if cause["tag"] == "cluster/tend" else TENDED
     for number in range(ROUNDS):
         with _state.changed:
             _state.again = False
@@ -178,9 +178,8 @@ def _reaction(cause):
         place = _place(view)
         looked = {**cause, "looks": number + 1, "looked": round(time.monotonic() - began, 3)}
         wake = _begin(view, decision, place, looked)
-        # What was carried out has changed the records; until then an earlier answer suffices.
-        settled = 0 if _state.lines is not lines else TENDED
-        age = AGE_IN_DOUBT if _state.doubt else settled
+        # The end of a list voids what is known; until then it suffices for the other resources.
+        age = AGE_IN_DOUBT if _state.doubt else TENDED
         with _state.changed:
             if wake is None and not _state.busy and not _state.again:
                 _state.running = None  # whoever comes from now on looks for himself

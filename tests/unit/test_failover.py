@@ -291,6 +291,26 @@ def test_what_takes_long_does_not_hold_up_another_resource(site):
     assert [command[0] for command in site.commands].count("follow") == 1
 
 
+def test_while_one_resource_moves_the_next_does_not_wait_for_the_arbiter_to_be_read(site):
+    """A server dies VM by VM, and the arbiter elects a leader then: the swap is all it needs."""
+    failover = runner(site)
+    failover.react("cluster/tend", {})
+    gate = site.gates["director.activate"] = threading.Event()
+    site.lost = ("lb1",)
+    reaction = threading.Thread(target=failover.react, args=("cluster/heartbeat/lost/lb1", {}))
+    reaction.start()
+    site.until(lambda: ("promote", "director") in site.commands)
+    asked, site.unreachable = site.asked, True
+    site.lost = SERVER1
+    failover.react("cluster/heartbeat/lost/file1", {})
+    site.until(lambda: len(activated(site)) == 2)
+    assert (site.asked, "director" in failover._state.busy) == (asked, True)
+    site.unreachable = False
+    gate.set()
+    reaction.join()
+    assert len(activated(site)) == 3
+
+
 def test_a_vm_that_says_nothing_holds_up_only_its_own_list(site):
     site.lost = SERVER1
     site.takes["files.activate"] = "forever"
