@@ -18,7 +18,7 @@ import salt.utils.jid
 log = logging.getLogger(__name__)
 
 LOOK = 0.25  # seconds between two questions whether the VM is lost meanwhile
-REACHED = 5  # seconds between two questions to a silent VM whether the job ever reached it
+REACHED = 3  # seconds between two questions to a silent VM whether the job ever reached it
 IDLE = 30  # seconds after which a connection that nobody waits on is closed
 PUBLISH = 5  # seconds for the master to take a job over; it is this VM's own
 
@@ -39,22 +39,31 @@ class Jobs:
 
     def ask(self, vm, function, arguments, deadline, lost=None, published=None):
         """
-        Return ``(answer, None)`` or ``(None, what went wrong)``; a VM that said nothing, or never
-        got the job (a thawed minion's connection has ended), is ``(None, None)``.
+        Return ``(answer, None)`` or ``(None, what went wrong)``; a VM that said nothing is
+        ``(None, None)``. A job that never got there is sent again: the minion had just booted, or
+        thawed after its connection ended.
 
         deadline: Unix seconds; lost: says whether the VM is gone; published: called once the
         job is on its way.
         """
-        jid, box = self._name(), queue.SimpleQueue()
-        self.waiting[jid] = box
+        box, own = queue.SimpleQueue(), []
+
+        def send(name, words):
+            own.append(self._name())
+            self.waiting[own[-1]] = box
+            self._publish([vm], name, words, own[-1])
+            return own[-1]
+
         try:
             self.listen()
-            self._publish([vm], function, arguments, jid)
+            first = send(function, arguments)
             if published:
                 published()
-            return self._await(box, deadline, lost, vm, jid)
+            return self._await(box, deadline, lost, first, lambda: send(function, arguments),
+                               lambda job: send("saltutil.find_job", {"jid": job}))  # fmt: skip
         finally:
-            self.waiting.pop(jid, None)
+            for jid in own:
+                self.waiting.pop(jid, None)
 
     def listen(self):
         """Connect to the event bus unless there is a connection; return when it hears."""
@@ -78,27 +87,25 @@ class Jobs:
         self.client.pub(vms, function, argument, tgt_type="list", jid=jid, timeout=PUBLISH)
         return jid
 
-    def _await(self, box, deadline, lost, vm, jid):
+    def _await(self, box, deadline, lost, job, again, question):
+        """again: sends the job anew; question: asks the VM about a job; both return an id."""
         ends = time.monotonic() + deadline - time.time()  # a clock that is set changes nothing
-        question, gone, due = None, False, time.monotonic() + REACHED
-        try:
-            while (left := ends - time.monotonic()) > 0:
-                try:
-                    data = box.get(timeout=min(LOOK, left))
-                    if data["jid"] == jid:
-                        return _judge(data)
-                    gone = data["return"] == {}  # its answer, if there is one, came before this
-                except queue.Empty:
-                    if gone or (lost and lost()):
-                        return None, None
-                if time.monotonic() > due:
-                    self.waiting.pop(question, None)
-                    question, due = self._name(), time.monotonic() + REACHED
-                    self.waiting[question] = box
-                    self._publish([vm], "saltutil.find_job", {"jid": jid}, question)
-            return None, None
-        finally:
-            self.waiting.pop(question, None)
+        jobs, asked, missing, due = {job}, {}, False, time.monotonic() + REACHED
+        while (left := ends - time.monotonic()) > 0:
+            try:
+                data = box.get(timeout=min(LOOK, left))
+                if data["jid"] in jobs:
+                    return _judge(data)
+                missing = data["return"] == {} and asked.get(data["jid"]) == job
+            except queue.Empty:
+                if lost and lost():
+                    return None, None
+                if missing:  # its answer, if there is one, would have come before
+                    job, missing, due = again(), False, time.monotonic() + REACHED
+                    jobs.add(job)
+            if time.monotonic() > due:
+                asked[question(job)], due = job, time.monotonic() + REACHED
+        return None, None
 
     def _hear(self, ready):
         """Hand answers to those who wait, until nobody has for a while."""

@@ -91,14 +91,37 @@ def test_silence_ends_when_the_vm_is_lost(jobs, bus):
     assert answer == (None, None)
 
 
-def test_a_job_that_never_reached_the_vm_is_not_waited_for(jobs, bus, monkeypatch):
-    """A minion that thaws after its connection ended gets nothing of what was sent meanwhile."""
+def test_a_job_that_never_reached_the_vm_is_sent_again(jobs, bus, monkeypatch):
+    """A minion that boots, or thaws after its connection ended, gets nothing sent meanwhile."""
     monkeypatch.setattr(module, "REACHED", 0.1)
-    bus.silent = True
-    assert jobs.ask("db2", "database.follow", {}, time.time() + 600) == (None, None)
-    assert [function for _, function, _ in bus.published[:2]] == [
-        "database.follow", "saltutil.find_job"]  # fmt: skip
+    bus.silent, question = True, bus.pub
+
+    def heard_from_now_on(vms, function, *words, **names):
+        question(vms, function, *words, **names)
+        bus.silent = bus.silent and function != "saltutil.find_job"
+
+    monkeypatch.setattr(bus, "pub", heard_from_now_on)
+    assert jobs.ask("db2", "database.follow", {}, time.time() + 600) == ({"active": True}, None)
+    functions = [function for _, function, _ in bus.published]
+    assert (functions[:2], functions[-1]) == (
+        ["database.follow", "saltutil.find_job"], "database.follow")  # fmt: skip
+    assert functions.count("database.follow") == 2
     assert jobs.waiting == {}
+
+
+def test_an_answer_that_is_overtaken_is_taken_all_the_same(jobs, bus, monkeypatch):
+    """The question found the job done, and its answer was still on the way."""
+    monkeypatch.setattr(module, "REACHED", 0.1)
+    bus.silent, first, publish = True, [], bus.pub
+
+    def late(vms, function, *words, jid, **names):
+        publish(vms, function, *words, jid=jid, **names)
+        first.append(jid)
+        if [name for _, name, _ in bus.published].count("files.activate") == 2:
+            bus.events.put({"tag": "x", "data": {"jid": first[0], **bus.answer}})
+
+    monkeypatch.setattr(bus, "pub", late)
+    assert jobs.ask("file2", "files.activate", {}, time.time() + 600) == ({"active": True}, None)
 
 
 def test_a_job_that_the_vm_works_at_is_waited_for(jobs, bus, monkeypatch):
