@@ -13,7 +13,7 @@ import json
 
 from salt.exceptions import CommandExecutionError
 
-FOLDER, NOTE = "/run/cluster", "database.proved"
+FOLDER, NOTE = "/run/cluster", "database.proof"
 USER = "replication"
 
 
