@@ -140,7 +140,7 @@ def _links(views):
         f"{vm} is {'not heard yet' if state == 'init' else state} on {link} at {', '.join(who)}"
         for (vm, link, state), who in silent.items()
     ]
-    return lines or [f"all up, as {', '.join(sorted(views))} hear them"]
+    return lines or [f"all up, as heard by {', '.join(sorted(views))}"]
 
 
 def _arbiter(facts):

@@ -144,7 +144,7 @@ files     file1   3      yes       file1 serves; file2 is passive
 
 web       web1 up (3 connections)
           web2 up
-links     all up, as lb1 hear them
+links     all up, as heard by lb1
 masters   lb1 answers, lb2 answers
 arbiter   etcd: lb1 leads, lb2 answers
 out       nothing
