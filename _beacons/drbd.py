@@ -2,8 +2,9 @@
 Tells Salt when the replication of the file servers changes, and has the VM's health said.
 
 It looks once a second by `files_watch.look`, which also writes the health that heartbeatd carries
-(``files.service``, ``files.frozen``, ``files.following``, ``files.fit``); what was seen is kept in
-/run, so neither a refresh of the modules nor a restart of the minion invents a change or loses one.
+(``files.service``, ``files.waiting``, ``files.frozen``, ``files.following``, ``files.fit``); what
+was seen is kept in /run, so neither a refresh of the modules nor a restart of the minion invents a
+change or loses one.
 
 .. code-block:: yaml
 
@@ -25,8 +26,8 @@ log = logging.getLogger(__name__)
 
 VIEW = "/run/cluster/heartbeat.json"
 CHANGES = (
-    "split_brain", "suspended", "frozen", "service", "disk", "role", "connection", "fit",
-    "following", "peer_disk", "replication",
+    "split_brain", "suspended", "frozen", "waiting", "service", "disk", "role", "connection",
+    "fit", "following", "peer_disk", "replication",
 )  # fmt: skip
 
 

@@ -25,6 +25,7 @@ DEFAULTS = {"deadtime": None, "patience": 0.3, "memory": "/run/cluster/replicati
 # What changed -> (what is said when it became False, when it became True).
 CHANGES = {
     "service": ("failed", "serving"),
+    "waiting": ("acknowledged", "waiting"),
     "frozen": ("released", "frozen"),
     "following": ("not_following", "following"),
     "fit": ("unfit", "fit"),
@@ -34,7 +35,9 @@ CHANGES = {
     "prompt": ("lagging", "caught_up"),
 }
 # Said even if nothing was known before: all others only when something became good again.
-BAD = {"failed", "frozen", "not_following", "unfit", "not_answering", "broken", "lagging"}
+BAD = {
+    "failed", "waiting", "frozen", "not_following", "unfit", "not_answering", "broken", "lagging",
+}  # fmt: skip
 
 
 def __virtual__():

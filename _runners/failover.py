@@ -245,7 +245,8 @@ def _is_late(view):
 def _is_frozen(view, resource):
     """Return whether the holder says that its writes wait for a permission to go on alone."""
     holder = view["views"].get(view["me"], {}).get(view["records"][resource]["holder"], {})
-    return bool(holder.get("health", {}).get(f"{resource}.frozen"))
+    words = ("waiting", "frozen")
+    return any(holder.get("health", {}).get(f"{resource}.{word}") for word in words)
 
 
 def _own_epochs():

@@ -20,10 +20,10 @@ serve from what it has, although it knows that this is not all.
 The view: now (Unix seconds), cluster (the pillar), me (the master that decides), records (resource
 -> record, {} absent, None unknown), revisions (resource -> int), views (see `_utils/presence.py`;
 *held* is resource -> epoch, *health* flat names -> True, False or None: ``files.service``,
-``files.restarted`` (a local restart did not help), ``files.frozen`` (writes have waited for the
-mirror longer than deadtime), ``files.following``, ``files.fit`` (this standby has everything and
-could serve), ``director.networks``), absent and confirmed (VMs or servers out on purpose / dead by
-an operator's word), history (failovers and failed activations), driver.
+``files.restarted`` (a local restart did not help), ``files.waiting`` (writes wait for the mirror),
+``files.frozen`` (for longer than deadtime), ``files.following``, ``files.fit`` (this standby has
+everything and could serve), ``director.networks``), absent and confirmed (VMs or servers out on
+purpose / dead by an operator's word), history (failovers and failed activations), driver.
 """
 
 import importlib.util
@@ -281,10 +281,14 @@ def _activate(case, reason):
     if case.data and not case.record["mirrored"]:
         return alone(case, reason), []
     steps, refused = [], []
-    lost = case.standbys and all(case.judge(vm)[0] == "lost" for vm in case.standbys)
-    if case.data and lost and case.health(case.holder, "fit"):
+    if case.data and _is_unmirrored(case) and case.health(case.holder, "fit"):
         steps, refused = _release(case, f"{reason}, and its mirror is lost")
     return steps or [case.job("activate", case.holder, reason, alone=False)], refused
+
+
+def _is_unmirrored(case):
+    """Return whether all standbys are lost."""
+    return case.standbys and all(case.judge(vm)[0] == "lost" for vm in case.standbys)
 
 
 def _alone(case, reason):
@@ -293,8 +297,13 @@ def _alone(case, reason):
 
 
 def _mirroring(case):
-    """The holder serves: release it if it is frozen, or bring its mirror back."""
-    if case.health(case.holder, "frozen"):
+    """
+    The holder serves: release it if it waits for a mirror that is lost, or bring its mirror back.
+
+    A mirror that is still heard may answer again in a moment, so it is waited for longer.
+    """
+    waits = case.health(case.holder, "waiting") and _is_unmirrored(case)
+    if waits or case.health(case.holder, "frozen"):
         return _release(case, f"{case.holder} lost its mirror and waits; it goes on alone")
     for standby in case.standbys:
         if case.judge(standby)[0] == "alive" and not case.absent(standby):

@@ -138,26 +138,30 @@ def mirrored(now):
 
 def health(now, serving, frozen_for, fault, deadtime, behind=False):
     """
-    Return what this side says about itself: service, frozen, following, fit (True, False, None).
+    Return what this side says about itself: service, waiting, frozen, following, fit (True, False,
+    None).
 
     now: the status; serving: does this VM hold the resource; frozen_for: seconds since its writes
     were suspended, None if they are not; fault: how often in a row the service was found failing,
     None if that cannot be told now; deadtime: seconds; behind: was this disk left out since both
-    sides were the same. A standby is fit if it is complete: whether it is the latest, too, only
+    sides were the same. Suspended writes are waiting, for longer than deadtime they are frozen. A
+    standby is fit if it is complete: whether it is the latest, too, only
     the record knows.
     """
     if serving:
         service = None if fault is None else fault < FAULTS  # one missed answer is no failure
-        frozen = frozen_for is not None and frozen_for > deadtime
+        waiting = frozen_for is not None and not no_data(now)
+        late = frozen_for is not None and frozen_for > deadtime
         if frozen_for is not None:  # not the fault of the service, unless it has no data at all
-            service = False if frozen and no_data(now) else None
-        frozen = frozen and not no_data(now)
-        return {"service": service, "frozen": frozen, "following": None, "fit": None}
+            service = False if late and no_data(now) else None
+        words = {"service": service, "waiting": waiting, "frozen": waiting and late}
+        return {**words, "following": None, "fit": None}
     known = now["configured"]
     passive = known and now["role"] == "Secondary" and not now["split_brain"]
     complete = known and now["disk"] in COMPLETE and not behind
     return {
         "service": None,
+        "waiting": False,
         "frozen": False,
         "following": known and now["connection"] == "Connected" and now["replication"] != "Off",
         "fit": passive and complete,

@@ -6,6 +6,7 @@ of decisions counts for, and what of it all stands in the record. Pure.
 # Seconds after which a failed activation is no evidence any more: the VM may have recovered, and a
 # resource that nobody serves must be tried again.
 FORGIVEN = 60
+HEALTHY = {"service": True, "waiting": False, "frozen": False}  # whoever was just activated
 
 
 def learnt(views, me, facts):
@@ -31,7 +32,7 @@ def teaches(step):
     """Return what a step that was done makes true, for `learnt`."""
     fact = {"vm": step["vm"], "resource": step["resource"], "health": {}}
     if step["do"] == "activate":
-        return {**fact, "held": step["epoch"], "health": {"service": True, "frozen": False}}
+        return {**fact, "held": step["epoch"], "health": HEALTHY}
     if step["do"] == "deactivate":
         return {**fact, "held": 0}
     if step["do"] == "restart":

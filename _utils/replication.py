@@ -50,6 +50,8 @@ def semi_sync(names, variables, status):
 HUNG = 5  # seconds without an answer; too short restarts a server that is merely busy
 CONNECTING = 10  # seconds without contact to the source before following counts as failed
 LAGGING = 30  # seconds between a commit and its execution here
+# waiting: writes wait for the mirror, which does not answer; frozen: for longer than deadtime.
+UNKNOWN = dict.fromkeys(("service", "waiting", "frozen", "following", "fit"))
 
 
 def health(seen, memory, now, deadtime):
@@ -65,8 +67,7 @@ def health(seen, memory, now, deadtime):
     server = seen["server"]
     failed = server is None and (seen["dead"] or seen["stopped"] or seen["asking"] > HUNG)
     if server is None and not failed:
-        silent = {"service": None, "frozen": None, "following": None, "fit": memory.get("fit")}
-        return silent, {"answers": None}, memory
+        return {**UNKNOWN, "fit": memory.get("fit")}, {"answers": None}, memory
     if seen["held"]:
         words, after = _serving(server, seen, memory, now, deadtime)
     else:
@@ -75,7 +76,7 @@ def health(seen, memory, now, deadtime):
 
 
 def _serving(server, seen, memory, now, deadtime):
-    words = {"service": False, "frozen": None, "following": None, "fit": None}
+    words = {**UNKNOWN, "service": False}
     if not server:
         return words, {}
     words["service"] = server["writable"] or (None if seen["busy"] else False)
@@ -84,13 +85,14 @@ def _serving(server, seen, memory, now, deadtime):
     if semi_sync["waiting"] and semi_sync["acknowledged"] == memory.get("acknowledged"):
         stuck = semi_sync["enabled"]
     since = memory.get("stuck", now) if stuck else None
+    words["waiting"] = bool(stuck)
     words["frozen"] = bool(stuck) and now - since > deadtime
     after = {"acknowledged": semi_sync["acknowledged"]}
     return words, after if since is None else {**after, "stuck": since}
 
 
 def _standing_by(server, seen, memory, now):
-    words = {"service": None, "frozen": None, "following": False, "fit": False}
+    words = {**UNKNOWN, "following": False, "fit": False}
     replica = server and server["replica"]
     if not replica:
         return {**words, "following": bool(seen["busy"])}, {}  # it may be seeded just now

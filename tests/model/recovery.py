@@ -38,7 +38,7 @@ def truth(state, down):
         true = {"service", "networks"}
         if state.active[vm] and not state.alone[vm]:
             if down == other or not state.can_acknowledge(vm):
-                true.add("frozen")
+                true |= {"waiting", "frozen"}
         if state.follows[vm]:
             true.add("following")
             behind = state.data[other] & ~state.data[vm]

@@ -68,7 +68,8 @@ class Rules:
     def plans(self, record):
         """Return every list of steps that decide() can answer to this record, whatever it hears."""
         epochs, holder = record[1], record[0]
-        mine = hearsay(epochs, ("service", "restarted", "frozen", "fit", "networks", "failed"))
+        words = ("service", "restarted", "waiting", "frozen", "fit", "networks", "failed")
+        mine = hearsay(epochs, words)
         others = hearsay(epochs, ("following", "fit", "networks"))
         found = {
             self.plan(record, (one, other) if holder == 0 else (other, one))
@@ -118,7 +119,9 @@ class Rules:
 
     def _said(self, told):
         heard, held, true = told
-        names = ("service", "restarted", "frozen", "following", "fit", "networks")
+        names = (
+            "service", "restarted", "waiting", "frozen", "following", "fit", "networks",
+        )  # fmt: skip
         return {
             "links": {"internal": {"state": "up" if heard else "lost", "age": 0.1}},
             "held": {self.resource: held} if held else {},

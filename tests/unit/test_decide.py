@@ -304,6 +304,20 @@ def test_a_holder_whose_link_to_a_living_standby_is_cut_goes_on_alone():
     assert World().say("file1", frozen=True).steps("files")[0].startswith("swap serve_alone")
 
 
+@pytest.mark.parametrize("resource", DATA)
+def test_a_holder_whose_writes_wait_goes_on_alone_at_once_if_its_standby_is_lost(resource):
+    old, standby = HOLDERS[resource], STANDBYS[resource]
+    waiting = World().say(old, waiting=True)
+    assert waiting.steps(resource) == []  # it is heard, and may answer in a moment
+    assert waiting.lose(standby).steps(resource)[0].startswith(f"swap serve_alone {old}")
+    assert World().lose(standby).steps(resource) == []  # as long as the mirror answers, it is one
+
+
+@pytest.mark.parametrize("state", ["late", "init"])
+def test_a_standby_that_is_only_late_is_waited_for(state):
+    assert World().lose("file2", state=state).say("file1", waiting=True).steps("files") == []
+
+
 def test_a_returned_standby_follows_then_mirrors():
     world = World().record("files", mirrored=False).say("file2", following=False, fit=False)
     assert world.steps("files") == ["follow file2 3"]

@@ -118,7 +118,8 @@ class Site:
                 raise RuntimeError("it failed")
             if do == "activate":
                 self.held.setdefault(vm, {})[resource] = arguments["epoch"]
-                self.health.setdefault(vm, {})[f"{resource}.frozen"] = False
+                words = {f"{resource}.waiting": False, f"{resource}.frozen": False}
+                self.health.setdefault(vm, {}).update(words)
             if do == "deactivate":
                 self.held.get(vm, {}).pop(resource, None)
             if do == "follow":
@@ -382,9 +383,10 @@ def test_a_server_out_on_purpose_is_left_alone(site):
     assert site.commands == []
 
 
-def test_a_frozen_holder_goes_on_alone_by_a_swap(site):
+@pytest.mark.parametrize("word", ["waiting", "frozen"])
+def test_a_holder_that_waits_for_its_lost_mirror_goes_on_alone_by_a_swap(site, word):
     site.me, site.lost = "lb1", ("file2",)
-    site.health["file1"] = {"files.frozen": True, "files.service": True}
+    site.health["file1"] = {f"files.{word}": True, "files.service": True}
     runner(site).react("x", {})
     assert activated(site) == [("file1", 3, site.revisions["files"])]
     assert site.records["files"]["mirrored"] is False

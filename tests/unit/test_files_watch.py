@@ -104,12 +104,13 @@ def test_each_side_says_how_it_is(minion, line):
 def test_writes_count_as_frozen_after_the_deadtime_and_the_service_is_not_blamed(minion):
     minion.held, minion.fault = 4, "the server does not answer"
     minion.sees("connected-primary")
+    assert minion.said("waiting") == (False,)
     minion.sees("link-cut-io-suspended")
-    assert minion.said("service", "frozen") == (None, False)
+    assert minion.said("service", "waiting", "frozen") == (None, True, False)
     minion.sees("link-cut-io-suspended", seconds=2.5)
-    assert minion.said("service", "frozen") == (None, True)
+    assert minion.said("service", "waiting", "frozen") == (None, True, True)
     minion.sees("link-cut")
-    assert minion.said("frozen") == (False,)
+    assert minion.said("waiting", "frozen") == (False, False)
 
 
 def test_a_holder_without_any_disk_is_not_released_but_cannot_serve(minion):
@@ -118,7 +119,8 @@ def test_a_holder_without_any_disk_is_not_released_but_cannot_serve(minion):
     without = {"disk": "Diskless", "suspended": "no-data"}
     minion.sees("link-cut-io-suspended", **without)
     minion.sees("link-cut-io-suspended", seconds=2.5, **without)
-    assert minion.said("service", "frozen", "restarted") == (False, False, True)
+    assert minion.said("service", "waiting", "frozen") == (False, False, False)
+    assert minion.said("restarted") == (True,)
     minion.sees("diskless-primary")
     assert minion.said("service", "frozen", "restarted") == (True, False, False)
 

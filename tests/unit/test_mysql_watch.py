@@ -40,7 +40,9 @@ def replica(request):
 
 def test_holder_that_writes_serves_and_is_not_frozen(primary):
     words, facts, _ = judge(primary, held=3)
-    assert words == {"service": True, "frozen": False, "following": None, "fit": None}
+    assert words == {
+        "service": True, "waiting": False, "frozen": False, "following": None, "fit": None,
+    }  # fmt: skip
     assert facts == {"answers": True, "semi_sync": True}
 
 
@@ -70,10 +72,21 @@ def test_only_a_server_that_is_surely_gone_counts_as_failed(how, service):
 def test_writes_that_wait_longer_than_deadtime_are_frozen(primary):
     primary["semi_sync"].update(waiting=3, acknowledged=17)
     memory = judge(primary, {"acknowledged": 17}, 100, held=3)[2]
-    assert judge(primary, memory, 101, held=3)[0]["frozen"] is False
-    assert judge(primary, memory, 102.5, held=3)[0]["frozen"] is True
+    assert waits(primary, memory, 101) == (True, False)
+    assert waits(primary, memory, 102.5) == (True, True)
     primary["semi_sync"]["acknowledged"] = 18  # slow, but it moves
-    assert judge(primary, memory, 103, held=3)[0]["frozen"] is False
+    assert waits(primary, memory, 103) == (False, False)
+
+
+def waits(primary, memory, now):
+    words = judge(primary, memory, now, held=3)[0]
+    return words["waiting"], words["frozen"]
+
+
+def test_writes_on_their_way_to_the_mirror_are_not_waiting_yet(primary):
+    primary["semi_sync"].update(waiting=3, acknowledged=17)
+    assert waits(primary, {}, 100) == (False, False)
+    assert waits(primary, {"acknowledged": 16}, 100) == (False, False)
 
 
 def test_primary_without_any_replica_is_frozen_before_somebody_writes(primary):
@@ -82,12 +95,14 @@ def test_primary_without_any_replica_is_frozen_before_somebody_writes(primary):
     assert judge(primary, memory, 103, held=3)[0]["frozen"] is True
     primary["semi_sync"]["enabled"] = False  # permitted to serve alone
     words, facts, _ = judge(primary, memory, 104, held=3)
-    assert words["frozen"] is False and facts["semi_sync"] is False
+    assert words["waiting"] is words["frozen"] is facts["semi_sync"] is False
 
 
 def test_standby_that_proved_it_has_everything_is_fit(replica):
     words, facts, _ = judge(replica)
-    assert words == {"service": None, "frozen": None, "following": True, "fit": True}
+    assert words == {
+        "service": None, "waiting": None, "frozen": None, "following": True, "fit": True,
+    }  # fmt: skip
     assert facts == {"answers": True, "sound": True, "prompt": True}
 
 

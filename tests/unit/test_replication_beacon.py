@@ -2,7 +2,7 @@
 
 from tests.loading import load
 
-QUIET = {"service": None, "frozen": None, "following": True, "fit": True}
+QUIET = {"service": None, "waiting": None, "frozen": None, "following": True, "fit": True}
 
 
 def beacon_on(tmp_path, looks):
