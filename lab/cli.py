@@ -1,16 +1,15 @@
 """The commands of bin/lab."""
 
 import argparse
-import fcntl
 import os
 import shlex
 import signal
 import subprocess
 import sys
-from contextlib import contextmanager
 from pathlib import Path
 
 from lab import config, moodle, status
+from lab.alone import alone
 from lab.errors import LabError, StepFailed
 from lab.image import CACHE
 from lab.lab import Lab
@@ -122,22 +121,16 @@ def running(options, root):
     return lab
 
 
-@contextmanager
-def alone(root, name):
+def changing(root, name):
     """Keep two `up` or `down` of one lab apart."""
     folder = Path(root, ".lab")
     folder.mkdir(exist_ok=True)
-    with (folder / f".{name}.lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise LabError(f"another up or down of the lab {name!r} is running") from None
-        yield
+    return alone(folder / f".{name}.lock", f"another up or down of the lab {name!r} is running")
 
 
 def up(options, root):
     """Bring the lab up and say how to use it."""
-    with alone(root, options.name):
+    with changing(root, options.name):
         wanted = {}
         if options.engine:
             wanted["engine"] = options.engine
@@ -167,7 +160,7 @@ def how_to_open(lab, port):
 
 def down(options, root):
     """Take the lab away, whatever is left of it."""
-    with alone(root, options.name):
+    with changing(root, options.name):
         Lab(root, options.name).down()
     Path(root, ".lab", f".{options.name}.lock").unlink(missing_ok=True)
 

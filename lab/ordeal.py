@@ -11,6 +11,7 @@ import sys
 import time
 
 from lab import judge
+from lab.alone import alone
 from lab.deadline import Deadline, wait_until
 from lab.errors import LabError
 from lab.faults import Faults
@@ -40,9 +41,20 @@ class Ordeal(Faults):
         self.folder, self.client, self.allowed, self.apply = folder, client, allowed, apply
         self.run, self.problems, self.verdict = f"run{time.monotonic_ns()}", [], {}
         self._child, self._since, self._entries, self._read = None, None, [], 0
-        self._given_up = None
+        self._given_up, self._held = None, contextlib.ExitStack()
 
     def __enter__(self):
+        refusal = (f"another bench or test of the lab {self.lab.name!r} is running;"
+                   " each would count the other's faults as its own")
+        self._held.enter_context(alone(self.lab.run_folder / "ordeal.lock", refusal))
+        try:
+            self._begin()
+        except BaseException:
+            self._held.close()
+            raise
+        return self
+
+    def _begin(self):
         judge.remember_logs(self.lab)
         self.watch.__enter__()
         argv = ["nsenter", f"--net=/run/netns/{self.lab.network.outside_name}", sys.executable,
@@ -56,9 +68,12 @@ class Ordeal(Faults):
         except BaseException:
             self._stop()
             raise
-        return self
 
     def __exit__(self, kind, error, trace):
+        with self._held:
+            self._end(kind)
+
+    def _end(self, kind):
         try:
             if kind is None:
                 self.settle()
