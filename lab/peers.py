@@ -33,7 +33,7 @@ def main(code, path, held):
             claims = {held[name]: (3, heartbeat.HELD)} if name in held else {}
             health = {f"{what}.{word}": True for what in ("files", "database")
                       for word in ("fit", "following")}
-            beat = Beat(name, told["name"], "internal", 1, number, echo, number, claims, health, {})
+            beat = Beat(name, told["name"], "internal", 1, number, echo, 1, claims, health, {})
             due = begun + (number - 1 + index / len(sockets)) * pause
             time.sleep(max(0, due - time.monotonic()))
             sender.sendto(heartbeat.encode(beat, key, identity), target)
