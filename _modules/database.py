@@ -178,11 +178,12 @@ def _back_out():
 
 def deactivate(epoch, deadline):
     """
-    Disconnect the clients, refuse all writes, give up the address; return ``status`` and ``ended``.
+    Disconnect the clients, refuse all writes, give up the address; return active, False, and ended.
 
     Commits that wait for a replica are never acknowledged: where they stand in the way, or the
     server is hung, its process is killed and started again, which makes it passive. ``ended`` says
-    how: "gently", "killed", or "dead" if there was none.
+    how: "gently", "killed", or "dead" if there was none. The site stands still meanwhile, so
+    nothing is asked that nobody waits for: see ``status``.
 
     CLI Example:
 
@@ -192,7 +193,7 @@ def deactivate(epoch, deadline):
     """
     with __salt__["claim.role"](RESOURCE, deadline):
         __salt__["claim.take"](RESOURCE, epoch, deadline)
-        return {"ended": _step_down(deadline), **status(), "active": False}
+        return {"active": False, "ended": _step_down(deadline)}
 
 
 def _step_down(deadline):

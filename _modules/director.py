@@ -73,18 +73,21 @@ def deactivate(epoch, deadline):
     """
     Give up both addresses; safe to repeat.
 
-    epoch: the record's epoch; deadline: unix seconds. Raises CommandExecutionError if the claim is
-    refused or an address could not be removed.
+    epoch: the record's epoch; deadline: unix seconds. Returns active, False, and the seconds it
+    took: see director.status for more. Raises CommandExecutionError if the claim is refused or an
+    address could not be removed.
 
     CLI Example::
 
         salt lb1 director.deactivate 4 1767225600
     """
+    seconds = {}
     with __salt__["claim.role"](RESOURCE, deadline):
         __salt__["claim.take"](RESOURCE, epoch, deadline)
-        __salt__["address.absent_all"](_addresses())
+        with _timed("addresses", seconds):
+            __salt__["address.absent_all"](_addresses())
         __salt__["claim.release"](RESOURCE)
-        return status()
+    return {"active": False, "seconds": seconds}
 
 
 def status():

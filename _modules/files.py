@@ -45,7 +45,7 @@ def activate(epoch, deadline, alone=None, lose_writes=False):
         try:
             _steps(epoch, deadline, alone, lose_writes, seconds)
         except ERRORS as err:
-            left = [] if served else _give_up()
+            left = [] if served else _give_up()[0]
             raise CommandExecutionError("; ".join([f"{RESOURCE}: {err}", *left])) from err
         __utils__["health.write"](f"{RESOURCE}.restarted", False, lasting=True)
         return {**status(), "seconds": seconds}
@@ -74,9 +74,10 @@ def deactivate(epoch, deadline):
     """
     Stop serving: address, NFS, mount, then DRBD Secondary; safe to repeat.
 
-    epoch: the record's epoch; deadline: unix seconds. Every step is tried even if one fails;
-    raises CommandExecutionError naming all that failed, and when this VM has to be rebooted
-    because its writes are suspended.
+    epoch: the record's epoch; deadline: unix seconds. Returns active, False, and the seconds each
+    step took: the site stands still meanwhile, so nothing is asked that nobody waits for. Every
+    step is tried even if one fails; raises CommandExecutionError naming all that failed, and when
+    this VM has to be rebooted because its writes are suspended.
 
     CLI Example::
 
@@ -84,12 +85,11 @@ def deactivate(epoch, deadline):
     """
     with __salt__["claim.role"](RESOURCE, deadline):
         __salt__["claim.take"](RESOURCE, epoch, deadline)
-        _end()
-        return status()
+        return {"active": False, "seconds": _end()}
 
 
 def _end():
-    """Be passive, or reboot where that is not possible any more; raises if it is not passive."""
+    """Be passive, or reboot where that is not possible; raises if it is not; return ``seconds``."""
     now = __salt__["drbd.status"](DRBD)
     if now["configured"] and now["suspended"] != "no":
         __salt__["address.absent_all"](_addresses())
@@ -98,13 +98,15 @@ def _end():
             f"{RESOURCE}: writes are suspended ({now['reason']}), so it can only end by a reboot,"
             " which has begun"
         )
-    if left := _give_up():
-        raise CommandExecutionError("; ".join(left))
+    failed, seconds = _give_up()
+    if failed:
+        raise CommandExecutionError("; ".join(failed))
+    return seconds
 
 
 def _give_up():
-    """Give up everything in order, going on after a failure; return what failed."""
-    failed = []
+    """Give up all in order, going on after a failure; return what failed, and each step's time."""
+    failed, seconds, before = [], {}, time.monotonic()
     for name, step in (
         ("address", lambda: __salt__["address.absent_all"](_addresses())),
         ("nfs", __salt__["nfs.stop"]),
@@ -115,10 +117,11 @@ def _give_up():
             step()
         except ERRORS as err:
             failed.append(f"{RESOURCE}: giving up {name}: {err}")
+        seconds[name], before = round(time.monotonic() - before, 3), time.monotonic()
     if not failed:
         __utils__["health.write"](f"{RESOURCE}.restarted", False, lasting=True)
         __salt__["claim.release"](RESOURCE)
-    return failed
+    return failed, seconds
 
 
 def mirror(epoch, deadline, revision):
