@@ -200,11 +200,8 @@ def salt(options, root):
 
 def client(options, root):
     """Run the outside client where only the public network is."""
-    lab = running(options, root)
-    words = options.arguments
-    command = ["nsenter", f"--net=/run/netns/{lab.network.outside_name}", sys.executable,
-               str(lab.root / "lab/client.py"), *words]
-    return subprocess.run(command).returncode
+    argv, environment = running(options, root).students(*options.arguments)
+    return subprocess.run(argv, env=environment).returncode
 
 
 def fault(verb):

@@ -1,10 +1,10 @@
-#!/usr/bin/env python3
 """
 The outside client: students at a bounded rate, a journal, and a verdict.
 
 Stands outside the cluster and knows only the public address. Every student logs in to the course
-site and sends numbered answers and uploads, each once and never again. What the site acknowledged
-is on disk in the journal before the next request is sent; afterwards everything is asked back.
+site, or to a real Moodle (lab/moodle_site.py), and sends numbered answers and uploads, each once
+and never again. What the site acknowledged is on disk in the journal before the next request is
+sent; afterwards everything is asked back.
 
 Exit code 0: every acknowledged record is there, once, unchanged. 1: it is not, or more requests
 failed than --max-failed allows. 2: the site could not be asked.
@@ -22,26 +22,14 @@ import time
 import urllib.parse
 from pathlib import Path
 
-if __package__:
-    from . import plot, verdict
-else:  # run by path, inside the network namespace of the public network
-    import plot
-    import verdict
+from lab import plot, verdict
+from lab.browser import FORM, PATIENCE, Browser, Refused, digest, multipart, record
 
-# An answer that takes longer counts as failed: a student would have reloaded the page.
-PATIENCE = 15
 # Everything of one student at once; the files among it are read from the disk.
 LISTING = 120
-
-
-# Apache closes an idle connection after 5 s (KeepAliveTimeout); a browser opens a new one as well.
-IDLE = 3
 # Of the stand-in site; more students than that share accounts, each with a session of its own.
 ACCOUNTS, PASSWORD = 20, "student"
-
-
-class Refused(Exception):
-    """The site answered, but not with an acknowledgement."""
+SECRET = "SITE_PASSWORD"  # in the environment: of --account in a real Moodle
 
 
 class Unreachable(Exception):
@@ -67,47 +55,18 @@ class Journal:
                 os.fsync(self._file.fileno())
 
 
-class Site:
-    """One browser: a connection kept alive and a session cookie."""
+class Site(Browser):
+    """The stand-in site, to one student."""
 
-    def __init__(self, url, patience=PATIENCE):
-        parts = urllib.parse.urlsplit(url)
-        self._make = lambda: http.client.HTTPConnection(parts.netloc, timeout=patience)
-        self._base = parts.path.rstrip("/")
-        self._connection, self._cookie, self._used = None, None, 0
-
-    def request(self, method, path, body=None, kind="application/x-www-form-urlencoded"):
+    def request(self, method, path, body=None, kind=FORM):
         """Return the decoded JSON answer; raises Refused, OSError or HTTPException."""
-        headers = {"Accept": "application/json"}
-        if body is not None:
-            headers["Content-Type"] = kind
-        if self._cookie:
-            headers["Cookie"] = self._cookie
-        if time.monotonic() - self._used > IDLE:
-            self.close()
-        self._connection = self._connection or self._make()
+        status, _, content = self.fetch(method, path, body, kind, "application/json")
+        if status != 200:
+            raise Refused(f"{status} {content[:200].decode(errors='replace')}")
         try:
-            self._connection.request(method, self._base + path, body, headers)
-            answer = self._connection.getresponse()
-            text = answer.read()
-        except (OSError, http.client.HTTPException):
-            self.close()
-            raise
-        self._used = time.monotonic()
-        for cookie in answer.headers.get_all("Set-Cookie", []):
-            self._cookie = cookie.split(";")[0]
-        if answer.status != 200:
-            raise Refused(f"{answer.status} {text[:200].decode(errors='replace')}")
-        try:
-            return json.loads(text)
+            return json.loads(content)
         except ValueError as error:
-            raise Refused(f"not JSON: {text[:200]!r}") from error
-
-    def close(self):
-        """Forget the connection, not the session."""
-        if self._connection:
-            self._connection.close()
-        self._connection = None
+            raise Refused(f"not JSON: {content[:200]!r}") from error
 
     def login(self, user):
         """Log in as a student of the stand-in site, where all have one password."""
@@ -140,31 +99,6 @@ class Site:
             raise Refused(json.dumps(reply)[:200])
 
 
-def digest(content):
-    """Return the SHA-256 of ``content`` in hex."""
-    return hashlib.sha256(content).hexdigest()
-
-
-def record(kind, client, number, sha256):
-    """Return the identity and content of one record."""
-    return {"kind": kind, "client": client, "number": number, "sha256": sha256}
-
-
-def multipart(fields, name, content):
-    """Return the body and content type of a form with ``fields`` and one ``file``."""
-    boundary = "x" + digest(content)[:40]
-    head = "".join(
-        f'--{boundary}\r\nContent-Disposition: form-data; name="{key}"\r\n\r\n{value}\r\n'
-        for key, value in fields.items()
-    )
-    head += (
-        f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n'
-        "Content-Type: application/octet-stream\r\n\r\n"
-    )
-    body = head.encode() + content + f"\r\n--{boundary}--\r\n".encode()
-    return body, f"multipart/form-data; boundary={boundary}"
-
-
 class Student(threading.Thread):
     """Sends a record every ``interval`` seconds; every ``upload_every``-th is a file."""
 
@@ -172,10 +106,10 @@ class Student(threading.Thread):
         super().__init__(name=f"student{index}", daemon=True)
         self.options, self.journal, self.stop = options, journal, stop
         self.index, self.client = index, f"{options.run}-{index}"
-        self.account = f"student{(index - 1) % ACCOUNTS + 1}"
+        self.account = account(options, index)
         self.interval = options.students / options.rate
         self.delay = index / options.rate
-        self.site, self.logged_in = Site(options.url, options.patience), False
+        self.site, self.logged_in = browser(options, options.patience), False
 
     def run(self):
         """Keep the pace and the place in it; the turns that a stall has missed are skipped."""
@@ -211,6 +145,19 @@ class Student(threading.Thread):
             self.journal.note("acknowledged", item, seconds=took)
 
 
+def browser(options, patience):
+    """Return a browser of the site that is played with."""
+    if options.site == "course":
+        return Site(options.url, patience)
+    from lab.moodle_site import Moodle  # parses pages, as the stand-in needs not
+    return Moodle(options.url, patience, os.environ.get(SECRET, ""), options.forum)
+
+
+def account(options, index):
+    """Return whom a student logs in as."""
+    return options.account or f"student{(index - 1) % ACCOUNTS + 1}"
+
+
 def payload(client, number, size):
     """Return content nobody else sends: text for an answer (size 0), else ``size`` bytes."""
     text = f'answer {number} of {client}: ½ < 1 & it\'s "so"'.encode()
@@ -241,11 +188,11 @@ def play(options, journal):
 def ask_back(options, clients):
     """Return all records held of ``clients``; keeps asking for ``options.wait`` seconds."""
     end, held = time.monotonic() + options.wait, []
-    site = Site(options.url, max(options.patience, LISTING))
+    site = browser(options, max(options.patience, LISTING))
     for client in sorted(clients):
         while True:
             try:
-                site.login("student1")
+                site.login(account(options, 1))
                 held += list(site.records(client))
                 break
             except (OSError, http.client.HTTPException, Refused) as error:
@@ -255,10 +202,21 @@ def ask_back(options, clients):
     return held
 
 
+def found_forum(options):
+    """Return the number of the forum that a real Moodle gets for the students."""
+    teacher = browser(options, LISTING)
+    teacher.login(account(options, 1))
+    return teacher.prepare()
+
+
 def parse(argv):
     """Return the options."""
     parser = argparse.ArgumentParser(prog="client", description=__doc__.split("\n\n")[0])
     parser.add_argument("--url", default="http://203.0.113.10", help="the public address")
+    parser.add_argument("--site", choices=["course", "moodle"], default="course",
+                        help="the stand-in, or a real Moodle")
+    parser.add_argument("--account", help="for all students; a Moodle's administrator, whose "
+                                          f"password is in the environment's {SECRET}")
     parser.add_argument("--students", type=int, default=8, help="browsers at the same time")
     parser.add_argument("--rate", type=float, default=20, help="requests a second, all together")
     parser.add_argument("--duration", type=float, default=30, help="seconds")
@@ -283,6 +241,9 @@ def main(argv=None):
     for number in (signal.SIGINT, signal.SIGTERM):  # a shell starts background jobs deaf to SIGINT
         signal.signal(number, signal.default_int_handler)
     try:
+        options.forum = None
+        if options.site == "moodle":
+            options.forum = found_forum(options)
         play(options, journal)
     except KeyboardInterrupt:
         print("\nstopped early; judging what was sent", file=sys.stderr)

@@ -31,7 +31,7 @@ NEEDED = {
     "/usr/share/keyrings/debian-archive-keyring.gpg": "debian-archive-keyring",
 }
 # Names of the pins in pyproject.toml that the lab itself imports.
-REQUIREMENTS = ("PyYAML", "Jinja2", "jsonschema", "netaddr", "cryptography")
+REQUIREMENTS = ("PyYAML", "Jinja2", "jsonschema", "netaddr", "cryptography", "lxml")
 # Mount and network namespaces, taps, chroot, tracing the processes of a VM.
 CAPABILITIES = {"SYS_ADMIN": 21, "NET_ADMIN": 12, "SYS_CHROOT": 18, "SYS_PTRACE": 19}
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -10,7 +11,7 @@ import urllib.parse
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from lab import config, moodle, power, seed
+from lab import client, config, moodle, power, seed
 from lab import network as networks
 from lab import tree as trees
 from lab.errors import CommandFailed, LabError
@@ -158,6 +159,17 @@ class Lab:
     def secrets(self):
         """Return the lab's secrets as a dict."""
         return self.bootstrap.secrets(self.run_folder / "tree")
+
+    def students(self, *words):
+        """Return (argv, environment) that play students where only the public network is."""
+        environment = {**os.environ, "PYTHONPATH": str(self.root)}
+        if not self.options["moodle"].get("directory"):
+            admin = self.cluster["moodle"]["admin"]["user"]
+            words = ["--site=moodle", f"--account={admin}", *words]
+            environment[client.SECRET] = self.secrets()["moodle"]["admin"]
+        argv = ["nsenter", f"--net=/run/netns/{self.network.outside_name}", sys.executable, "-m",
+                "lab.client", "--url", self.url, *words]
+        return [str(word) for word in argv], environment
 
     def _keys(self):
         folder = self.run_folder / "ssh"

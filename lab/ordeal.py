@@ -7,7 +7,6 @@ import bisect
 import contextlib
 import json
 import subprocess
-import sys
 import time
 
 from lab import judge
@@ -18,7 +17,7 @@ from lab.faults import Faults
 from lab.watch import Watch
 
 HEALED = 300  # s in which everything is where it was after a fault: boots, resync, states
-READY = 90  # s until the client's first records are there: caches are cold, the host may be busy
+READY = 180  # s until the client's first records are there: caches are cold, the host may be busy
 KINDS = ("answer", "upload")
 DECISIONS = "/var/log/cluster/decisions.jsonl"
 STATUS = ["/opt/salt/bin/salt-run", "--out=json", "ha.status"]
@@ -57,11 +56,11 @@ class Ordeal(Faults):
     def _begin(self):
         judge.remember_logs(self.lab)
         self.watch.__enter__()
-        argv = ["nsenter", f"--net=/run/netns/{self.lab.network.outside_name}", sys.executable,
-                self.lab.root / "lab/client.py", "--url", self.lab.url, "--folder", self.folder,
-                "--run", self.run, "--duration", "7200", "--wait", "120", *self.client]
+        argv, environment = self.lab.students(
+            "--folder", self.folder, "--run", self.run, "--duration", "7200", "--wait", "120",
+            *self.client)
         self._child = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                                       text=True)
+                                       text=True, env=environment)
         self._since = time.time()
         try:
             self.served(READY)

@@ -13,6 +13,7 @@ def pytest_addoption(parser):
     parser.addoption("--all", action="store_true", help="lab: also the slow half of the tests")
     parser.addoption("--soak", type=float, metavar="MINUTES", help="lab: faults at random, only")
     parser.addoption("--seed", type=int, help="lab: of --soak, to repeat a walk")
+    parser.addoption("--moodle", metavar="FILE-OR-URL", help="lab: faults of a real Moodle, only")
     parser.addoption("--lab", metavar="NAME", help="lab: use this running one, leave it running")
 
 

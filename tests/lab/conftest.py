@@ -20,7 +20,8 @@ ANSWERED = 60  # seconds a VM that runs has to answer; the cores may be all take
 RESOURCES = {"director": "balancer", "files": "file", "database": "database"}
 # The state of one lab goes from test to test: what disturbs more comes later.
 ORDER = ["test_cluster", "test_site", "test_state_apply", "test_wrong_pillar", "test_commands",
-         "test_standby", "test_faults", "test_fencing", "test_soak", "test_down", "test_mariadb"]
+         "test_standby", "test_faults", "test_fencing", "test_soak", "test_moodle", "test_down",
+         "test_mariadb"]
 EVIDENCE = ("journalctl --since -6min --no-pager -o short-precise | tail -n 1500; drbdadm status;"
             " ip -br address; tail -n 100 /var/log/salt/minion /var/log/salt/master; ps -ef;"
             " tail -n 60 /var/log/cluster/decisions.jsonl")
@@ -31,12 +32,13 @@ def pytest_collection_modifyitems(config, items):
     unwanted = [item for item in items
                 if (item.get_closest_marker("slow") and not config.getoption("--all"))
                 or (item.get_closest_marker("own_lab") and config.getoption("--lab"))
-                or bool(item.get_closest_marker("soak")) != bool(config.getoption("--soak"))]
+                or any(bool(item.get_closest_marker(only)) != bool(config.getoption(f"--{only}"))
+                       for only in ("soak", "moodle"))]
     config.hook.pytest_deselected(items=unwanted)
     items[:] = [item for item in items if item not in unwanted]
 
 
-def command(name, *words, timeout=1500, **more):
+def command(name, *words, timeout=3600, **more):
     """Run bin/lab for the lab ``name``; return its CompletedProcess."""
     argv = [sys.executable, ROOT / "bin/lab", "--name", name, *words]
     return subprocess.run(
@@ -64,12 +66,13 @@ def name(request):
 
 
 @pytest.fixture(scope="session")
-def cluster(name):
+def cluster(name, request):
     """The running cluster."""
     if name != NAME:
         yield Cluster(Lab(ROOT, name))
         return
-    with brought_up(NAME) as running:
+    options = [f"--moodle={given}"] if (given := request.config.getoption("--moodle")) else []
+    with brought_up(NAME, *options) as running:
         yield running
 
 
@@ -77,7 +80,8 @@ def cluster(name):
 def trial(cluster, tmp_path, request):
     """An ordeal: client and watch run all the while, and afterwards everything is judged."""
     allowed = [word for mark in request.node.iter_markers("allowed") for word in mark.args]
-    with Ordeal(cluster.lab, tmp_path, allowed=allowed) as running:
+    client = [word for mark in request.node.iter_markers("client") for word in mark.args]
+    with Ordeal(cluster.lab, tmp_path, *client, allowed=allowed) as running:
         yield running
     assert running.problems == []
 
@@ -163,10 +167,10 @@ class Cluster:
     def students(self, folder, *options, duration=600):
         """Let students play while the body runs; gives a dict that holds the verdict after it."""
         run, result = f"run{time.monotonic_ns()}", {}
-        argv = ["nsenter", f"--net=/run/netns/{self.lab.network.outside_name}", sys.executable,
-                ROOT / "lab/client.py", "--url", self.lab.url, "--folder", folder, "--run", run,
-                "--duration", str(duration), *options]
-        child = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        argv, environment = self.lab.students("--folder", folder, "--run", run,
+                                             "--duration", str(duration), *options)
+        child = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                                 env=environment)
         try:
             time.sleep(2)
             assert child.poll() is None, child.stdout.read()

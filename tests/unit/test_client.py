@@ -3,6 +3,7 @@
 import email
 import http.server
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -224,9 +225,9 @@ def test_a_site_out_of_reach_gives_no_verdict(tmp_path, capsys):
 
 def test_a_play_that_is_ended_early_is_judged_all_the_same(site, tmp_path):
     options = ["--students", "2", "--rate", "20", "--duration", "60", "--run", "r"]
-    script = ROOT / "lab/client.py"
-    command = [sys.executable, script, "--url", site, "--folder", tmp_path, *options]
-    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    command = [sys.executable, "-m", "lab.client", "--url", site, "--folder", tmp_path, *options]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                             env={**os.environ, "PYTHONPATH": str(ROOT)})
     wait_until(lambda: len(CourseSite.store) > 3, "some answers", 10)
     child.terminate()
     output, errors = child.communicate(timeout=20)

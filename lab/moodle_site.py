@@ -1,0 +1,185 @@
+"""
+A real Moodle, to one student of the outside client: its own pages and forms, as a browser without
+JavaScript sees them.
+
+An answer is a discussion in a forum, an upload is one with a file attached; what the site holds
+comes from the forum's own export and from the attachments, read from moodledata. All students have
+the administrator's account, each with a session of its own.
+"""
+
+import contextlib
+import html
+import json
+import random
+import re
+import urllib.parse
+
+import lxml.html
+
+from lab.browser import FORM, Browser, Refused, digest, multipart, record
+
+COURSE = "lab"  # its short name
+SUBJECT = re.compile(r"(answer|upload) (\d+) of (\S+)")
+PICKER = re.compile(r'"id":"?(\d+)"?,"name":"[^"]*","type":"upload"')
+CONTEXT = re.compile(r'"contextid":(\d+)')
+MISSING = "there is nothing like {} on {}"
+
+
+class Moodle(Browser):
+    """One browser; `forum` is what `prepare` returned."""
+
+    def __init__(self, url, patience, password, forum=None):
+        super().__init__(url, patience)
+        self.url, self.password, self.forum = url.rstrip("/"), password, forum
+        self._form = self._picker = self._held = None
+
+    def login(self, account):
+        """Log in; raises Refused."""
+        self._form = None
+        fields = self.form("/login/index.php", "login/index.php")
+        where = self.send("/login/index.php", {**fields, "username": account,
+                                               "password": self.password})
+        if "testsession" not in where:
+            raise Refused(f"403 the log-in of {account} led to {where}")
+
+    def prepare(self):
+        """Make a course with a forum, once; return the forum's number."""
+        found = re.search(rf'course/view.php\?id=(\d+)"[^>]*>\s*{COURSE} forum course',
+                          self.page("/course/index.php?categoryid=1"))
+        course = (found and found[1]) or self._add(
+            "/course/edit.php?category=1", "edit.php", "course/view.php",
+            fullname=f"{COURSE} forum course", shortname=COURSE, saveanddisplay="1")
+        view = f"/course/view.php?id={course}"
+        found = re.search(r'mod/forum/view.php\?id=(\d+)"[^>]*>(?:\s|<[^>]*>)*Posts',
+                          self.page(view))
+        module = (found and found[1]) or self._add(
+            f"/course/modedit.php?add=forum&type=&course={course}&section=0&return=0&sr=0",
+            "modedit.php", "mod/forum/view.php", name="Posts", submitbutton="1")
+        return int(_find(r"post\.php\?forum=(\d+)|name=\"forum\" value=\"(\d+)\"",
+                         self.page(f"/mod/forum/view.php?id={module}"), "the forum"))
+
+    def _add(self, path, action, where, **values):
+        fields = {**self.form(path, action), **values}
+        led = self.send(urllib.parse.urlsplit(path).path, fields)
+        if where not in led:
+            raise Refused(f"{path} led to {led}")
+        return _find(r"[?&]id=(\d+)", led, path)
+
+    def answer(self, client, number, text):
+        """Start a discussion."""
+        self._post(f"answer {number} of {client}", text)
+
+    def upload(self, client, number, content, sha256):
+        """Start a discussion with a file attached."""
+        draft = _draft()
+        self._discussion()
+        fields = {"sesskey": self._form["sesskey"], "repo_id": self._picker["repository"],
+                  "ctx_id": self._picker["context"], "itemid": draft, "savepath": "/",
+                  "author": client, "license": "unknown", "title": f"work-{number}.bin",
+                  "maxbytes": "-1", "areamaxbytes": "-1"}
+        body, kind = multipart(fields, f"work-{number}.bin", content, "repo_upload_file")
+        status, _, answer = self.fetch("POST", "/repository/repository_ajax.php?action=upload",
+                                       body, kind)
+        with contextlib.suppress(ValueError, TypeError):
+            if status == 200 and json.loads(answer).get("url"):
+                self._post(f"upload {number} of {client}", sha256, attachments=draft)
+                return
+        raise Refused(f"{status} {answer[:200].decode(errors='replace')}")
+
+    def _post(self, subject, text, **more):
+        fields = {**self._discussion(), "subject": subject, "message[text]": html.escape(text),
+                  "message[format]": "1", "message[itemid]": _draft(), "attachments": _draft(),
+                  "submitbutton": "1", **more}
+        where = self.send("/mod/forum/post.php", fields)
+        if "/mod/forum/view.php" not in where and "/mod/forum/discuss.php" not in where:
+            self._form = None
+            raise Refused(f"the post led to {where}")
+
+    def _discussion(self):
+        """Return the fields of the form for a new discussion, asked for once in a session."""
+        if self._form is None:
+            path = f"/mod/forum/post.php?forum={self.forum}"
+            page = self.page(path)
+            self._picker = {"repository": _find(PICKER, page, path),
+                            "context": _find(CONTEXT, page, path)}
+            self._form = _fields(page, "post.php", path)
+        return self._form
+
+    def records(self, client):
+        """Return everything the site holds of ``client``, as `verdict.verdict` wants it."""
+        if self._held is None:
+            self._held = self._export()
+        for post in self._held:
+            found = SUBJECT.fullmatch(post["subject"])
+            if not found or found[3] != client:
+                continue
+            kind, number, text = found[1], int(found[2]), html.unescape(post["message"])
+            if kind == "answer":
+                yield record(kind, client, number, digest(text.encode()))
+            elif content := self._attachment(post["id"], number):
+                yield record(kind, client, number, digest(content))
+
+    def _export(self):
+        """Return all posts of the forum; the form's fields say which, all others which format."""
+        path = f"/mod/forum/export.php?id={self.forum}"
+        fields = {**self.form(path, "export.php"), "format": "json", "submitbutton": "1"}
+        status, _, content = self.fetch("POST", "/mod/forum/export.php", _encode(fields))
+        try:
+            found = json.loads(content)
+        except ValueError as error:
+            raise Refused(f"{status} no export: {content[:200]!r}") from error
+        return found[0] if found and isinstance(found[0], list) else found
+
+    def _attachment(self, post, number):
+        """Return the file of a post, None if it is not there."""
+        self._discussion()
+        path = f"/pluginfile.php/{self._picker['context']}/mod_forum/attachment/{post}"
+        status, _, content = self.fetch("GET", f"{path}/work-{number}.bin")
+        if status not in (200, 404):
+            raise Refused(f"{status} for work-{number}.bin of post {post}")
+        return content if status == 200 else None
+
+    def page(self, path):
+        """Return the text of a page; raises Refused."""
+        status, headers, content = self.fetch("GET", path)
+        if status != 200:
+            raise Refused(f"{403 if status == 303 else status} for {path}, {headers['Location']}")
+        return content.decode(errors="replace")
+
+    def form(self, path, action):
+        """Return the fields of the form on a page that is sent to `action`."""
+        return _fields(self.page(path), action, path)
+
+    def send(self, path, fields):
+        """Send a form; return where the site sends the browser then. Raises Refused."""
+        status, headers, content = self.fetch("POST", path, _encode(fields), FORM)
+        if status not in (302, 303):
+            told = lxml.html.fromstring(content).xpath(
+                "//*[contains(@class, 'errormessage') or contains(@class, 'invalid-feedback')]")
+            why = "; ".join(filter(None, (each.text_content().strip() for each in told)))
+            raise Refused(f"{status} for {path}: {why or content[:200]!r}")
+        return headers["Location"]
+
+
+def _fields(page, action, path):
+    """Return what a browser would send of a form, without the buttons."""
+    for form in lxml.html.fromstring(page).forms:
+        if (form.action or "").partition("?")[0].endswith(action):
+            return dict(form.form_values())
+    raise Refused(MISSING.format(f"a form for {action}", path))
+
+
+def _find(pattern, text, where):
+    found = re.search(pattern, text)
+    if not found:
+        raise Refused(MISSING.format(getattr(pattern, "pattern", pattern), where))
+    return next(filter(None, found.groups()))
+
+
+def _encode(fields):
+    return urllib.parse.urlencode(fields)
+
+
+def _draft():
+    """Return a number for a draft area, as Moodle draws one itself."""
+    return str(random.randint(10**6, 10**9 - 1))

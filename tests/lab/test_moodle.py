@@ -1,0 +1,23 @@
+"""A real Moodle through its own forms: bin/test lab --moodle FILE-OR-URL."""
+
+import pytest
+
+# A page of Moodle costs a VM of the lab about a second of its processor.
+pytestmark = [pytest.mark.moodle,
+              pytest.mark.client("--students=6", "--rate=0.7", "--upload-every=3", "--patience=60")]
+SOON = 90  # s
+
+
+@pytest.mark.parametrize("server", ["server1", "server2"])
+def test_a_server_dies_and_every_post_and_file_is_there(trial, server):
+    trial.crash(server)
+    print(f"gap {trial.served(SOON):.2f} s")
+    lost = {machine.name for machine in trial.lab.servers[server].machines}
+    assert not lost & {trial.holder(name) for name in ("director", "files", "database")}
+
+
+def test_each_resource_moves_and_every_post_and_file_is_there(trial):
+    for resource in ("director", "files", "database"):
+        done = trial.ha("switch", resource, trial.standby(resource))
+        assert done.returncode == 0, done.stdout + done.stderr
+        print(f"gap {trial.served(SOON):.2f} s")
