@@ -1,8 +1,12 @@
 """The figures of `bin/lab bench failover`, from a journal and decisions."""
 
+import asyncio
+import http.server
+import json
+import threading
 import xml.etree.ElementTree
 
-from lab import gaps, plot
+from lab import gaps, knock, plot
 
 
 def entries(kind, *times):
@@ -50,3 +54,33 @@ def test_table_and_picture_show_every_kind(capsys):
     assert all(kind in shown for kind in gaps.KINDS) and "never" in shown
     picture = xml.etree.ElementTree.fromstring(plot.gaps(runs, gaps.OTHERS))
     assert sum(node.tag.endswith("circle") for node in picture.iter()) == 3 * (len(runs) - 1)
+
+
+class Page(http.server.BaseHTTPRequestHandler):
+    """A site that has only one page, and has it in two pieces."""
+
+    def do_GET(self):
+        self.send_response(200 if self.path == "/there" else 503)
+        self.end_headers()
+        for piece in (b"x" * 10, b"y"):
+            self.wfile.write(piece)
+
+    def log_message(self, *_):
+        """Keep quiet."""
+
+
+def test_a_knock_counts_only_when_the_page_was_there(capsys):
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Page)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    try:
+        asyncio.run(knock.knock("127.0.0.1", server.server_port, "/there"))
+        found = json.loads(capsys.readouterr().out)
+        assert found["asked"] < found["time"]
+        asyncio.run(knock.knock("127.0.0.1", server.server_port, "/broken"))
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+    asyncio.run(knock.knock("127.0.0.1", server.server_port, "/there"))
+    assert capsys.readouterr().out == ""
