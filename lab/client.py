@@ -240,13 +240,16 @@ def main(argv=None):
     journal = Journal(folder / f"{options.run}.jsonl")
     for number in (signal.SIGINT, signal.SIGTERM):  # a shell starts background jobs deaf to SIGINT
         signal.signal(number, signal.default_int_handler)
+    options.forum = None
     try:
-        options.forum = None
         if options.site == "moodle":
             options.forum = found_forum(options)
         play(options, journal)
     except KeyboardInterrupt:
         print("\nstopped early; judging what was sent", file=sys.stderr)
+    except (OSError, http.client.HTTPException, Refused) as error:
+        print(f"no forum to write to: {error}", file=sys.stderr)
+        return 2
     entries = list(journal.entries)
     try:
         held = ask_back(options, {entry["client"] for entry in entries})

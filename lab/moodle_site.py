@@ -43,27 +43,20 @@ class Moodle(Browser):
             raise Refused(f"403 the log-in of {account} led to {where}")
 
     def prepare(self):
-        """Make a course with a forum, once; return the forum's number."""
-        found = re.search(rf'course/view.php\?id=(\d+)"[^>]*>\s*{COURSE} forum course',
+        """Make a course once; return the number of the forum that every course has."""
+        name = f"{COURSE} forum course"
+        found = re.search(rf'course/view\.php\?id=(\d+)"[^>]*>\s*{name}',
                           self.page("/course/index.php?categoryid=1"))
-        course = (found and found[1]) or self._add(
-            "/course/edit.php?category=1", "edit.php", "course/view.php",
-            fullname=f"{COURSE} forum course", shortname=COURSE, saveanddisplay="1")
-        view = f"/course/view.php?id={course}"
-        found = re.search(r'mod/forum/view.php\?id=(\d+)"[^>]*>(?:\s|<[^>]*>)*Posts',
-                          self.page(view))
-        module = (found and found[1]) or self._add(
-            f"/course/modedit.php?add=forum&type=&course={course}&section=0&return=0&sr=0",
-            "modedit.php", "mod/forum/view.php", name="Posts", submitbutton="1")
-        return int(_find(r"post\.php\?forum=(\d+)|name=\"forum\" value=\"(\d+)\"",
-                         self.page(f"/mod/forum/view.php?id={module}"), "the forum"))
+        course = found[1] if found else self._found_course(name)
+        path = f"/course/view.php?id={course}"
+        module = _find(r"mod/forum/view\.php\?id=(\d+)", self.page(path), path)
+        return int(self.form(f"/mod/forum/view.php?id={module}", "post.php")["forum"])
 
-    def _add(self, path, action, where, **values):
-        fields = {**self.form(path, action), **values}
-        led = self.send(urllib.parse.urlsplit(path).path, fields)
-        if where not in led:
-            raise Refused(f"{path} led to {led}")
-        return _find(r"[?&]id=(\d+)", led, path)
+    def _found_course(self, name):
+        fields = self.form("/course/edit.php?category=1", "edit.php")
+        where = self.send("/course/edit.php", {
+            **fields, "fullname": name, "shortname": COURSE, "saveanddisplay": "1"})
+        return _find(r"course/view\.php\?id=(\d+)", where, "the new course")
 
     def answer(self, client, number, text):
         """Start a discussion."""
@@ -120,9 +113,11 @@ class Moodle(Browser):
                 yield record(kind, client, number, digest(content))
 
     def _export(self):
-        """Return all posts of the forum; the form's fields say which, all others which format."""
+        """Return all posts of the forum, whenever they were written."""
         path = f"/mod/forum/export.php?id={self.forum}"
-        fields = {**self.form(path, "export.php"), "format": "json", "submitbutton": "1"}
+        given = self.form(path, "export.php").items()
+        fields = {name: value for name, value in given if not name.endswith("[enabled]")}
+        fields |= {"format": "json", "submitbutton": "1"}
         status, _, content = self.fetch("POST", "/mod/forum/export.php", _encode(fields))
         try:
             found = json.loads(content)

@@ -180,7 +180,7 @@ class Ordeal(Faults):
                     sent.add(key)
                 elif entry["event"] == "acknowledged" and key in sent:
                     first.setdefault(entry["kind"], entry["time"])
-            return set(first) >= set(kinds)
+            return set(first) >= set(kinds) or self._child.poll() is not None
 
         sent, first = set(), {}
         try:
@@ -188,6 +188,8 @@ class Ordeal(Faults):
         except LabError:
             raise LabError(f"after {deadline.elapsed:.1f} s the site takes only {sorted(first)};"
                            f" last: {self.journal()[-3:]}") from None
+        if not set(first) >= set(kinds):
+            raise LabError(f"the client has ended: {self._child.stdout.read()[-2000:]}")
         return max(first.values()) - fault
 
     def decisions(self):

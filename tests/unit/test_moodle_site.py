@@ -22,12 +22,13 @@ POST = ('<script>{"contextid":31,"x":{"id":"7","name":"Server files","type":"loc
         '</textarea><input name="subject"><select name="timed"><option value="0" selected>'
         '</select></form>')
 EXPORT = ('<form action="/mod/forum/export.php"><input type="hidden" name="id" value="9">'
+          '<input type="checkbox" name="from[enabled]" value="1" checked>'
           '<select name="format"><option value="csv" selected></select></form>')
 PAGES = {
     "/login/index.php": LOGIN,
     "/course/edit.php": '<form action="edit.php"><input name="fullname"></form>',
-    "/course/modedit.php": '<form action="modedit.php"><input name="name"></form>',
-    "/mod/forum/view.php": '<a href="/mod/forum/post.php?forum=9">Add</a>',
+    "/course/view.php": '<a href="/mod/forum/view.php?id=4"><span>Announcements</span></a>',
+    "/mod/forum/view.php": '<form action="post.php"><input name="forum" type="hidden" value="9">',
     "/mod/forum/post.php": POST.replace("{forum}", "9"),
     "/mod/forum/export.php": EXPORT,
 }
@@ -44,9 +45,6 @@ class Fake(http.server.BaseHTTPRequestHandler):
         elif path == "/course/index.php":
             self.reply("".join('<a href="/course/view.php?id=2">lab forum course</a>'
                                for _ in site.courses))
-        elif path == "/course/view.php":
-            self.reply("".join('<a href="/mod/forum/view.php?id=4"><span>Posts</span></a>'
-                               for _ in site.forums))
         elif found := re.fullmatch(r"/pluginfile.php/31/mod_forum/attachment/(\d+)/(.*)", path):
             draft = site.posts[int(found[1])].get("attachments")
             name, content = site.drafts.get(draft, (None, b""))
@@ -70,10 +68,6 @@ class Fake(http.server.BaseHTTPRequestHandler):
         type(self).courses.append(dict(urllib.parse.parse_qsl(body.decode())))
         self.lead("/course/view.php?id=2")
 
-    def modedit(self, body):
-        type(self).forums.append(dict(urllib.parse.parse_qsl(body.decode())))
-        self.lead("/mod/forum/view.php?id=4&forceview=1")
-
     def post(self, body):
         sent = dict(urllib.parse.parse_qsl(body.decode()))
         assert (sent["sesskey"], sent["forum"], sent["timed"]) == ("k", "9", "0")
@@ -95,7 +89,8 @@ class Fake(http.server.BaseHTTPRequestHandler):
         self.reply(json.dumps({"url": "http://x", "file": file.get_filename()}))
 
     def export(self, body):
-        assert dict(urllib.parse.parse_qsl(body.decode()))["format"] == "json"
+        sent = dict(urllib.parse.parse_qsl(body.decode()))
+        assert sent["format"] == "json" and "from[enabled]" not in sent
         found = [{"id": number, "subject": post["subject"], "message": post["message[text]"]}
                  for number, post in enumerate(type(self).posts)]
         self.reply(json.dumps([found]))
@@ -118,7 +113,7 @@ class Fake(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def site():
-    Fake.courses, Fake.forums, Fake.posts, Fake.drafts = [], [], [], {}
+    Fake.courses, Fake.posts, Fake.drafts = [], [], {}
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Fake)
     thread = threading.Thread(target=server.serve_forever, args=(0.05,))
     thread.start()
@@ -135,10 +130,9 @@ def student(site):
     return student
 
 
-def test_a_course_with_a_forum_is_made_once(student):
+def test_a_course_is_made_once(student):
     assert student.prepare() == 9 and student.prepare() == 9
     assert [each["shortname"] for each in Fake.courses] == ["lab"]
-    assert [each["name"] for each in Fake.forums] == ["Posts"]
 
 
 def test_what_was_posted_and_uploaded_is_read_back_as_it_was_sent(student):
