@@ -34,8 +34,8 @@ class Moodle(Browser):
         self._form = self._picker = self._held = None
 
     def login(self, account):
-        """Log in; raises Refused."""
-        self._form = None
+        """Log in, anew: who is logged in gets no form for it. Raises Refused."""
+        self._form, self._cookies = None, {}
         fields = self.form("/login/index.php", "login/index.php")
         where = self.send("/login/index.php", {**fields, "username": account,
                                                "password": self.password})

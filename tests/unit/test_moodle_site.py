@@ -40,8 +40,8 @@ class Fake(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         path = urllib.parse.urlsplit(self.path).path
         site = type(self)
-        if path != "/login/index.php" and "MoodleSession=in" not in (self.headers["Cookie"] or ""):
-            self.lead("/login/index.php")
+        if (path == "/login/index.php") == ("MoodleSession=in" in (self.headers["Cookie"] or "")):
+            self.lead("/login/index.php" if path != "/login/index.php" else "/my/")
         elif path == "/course/index.php":
             self.reply("".join('<a href="/course/view.php?id=2">lab forum course</a>'
                                for _ in site.courses))
@@ -127,6 +127,7 @@ def site():
 def student(site):
     student = Moodle(site, 5, "secret", forum=9)
     student.login("admin")
+    student.login("admin")  # whoever asks back does so for each student
     return student
 
 
