@@ -3,12 +3,13 @@ A balancer's own execution modules inside its master's process, without a minion
 """
 
 import contextlib
+import contextvars
 import importlib
 import json
 import logging
 import os
-import queue
 import sys
+import threading
 
 import salt.loader
 import salt.pillar
@@ -26,6 +27,19 @@ KEPT = "/etc/cluster/pillar.json"  # see _modules/boot.py
 WARM_UTILS = ("command.output", "etcd.call", "keeper.get", "record.apply", "topology.vms")
 
 
+class _Loader(LazyLoader):
+    """
+    A loader that any number of threads may use at once.
+
+    Salt's own keeps the context of a call in an attribute, where another thread finds it entered
+    already, which raises. A loader for each thread instead costs half a second whenever more of
+    them meet than ever before: in a failover. Ends when Salt's LazyLoader.run() uses a variable.
+    """
+
+    def run(self, function, *args, **kwargs):
+        return contextvars.copy_context().run(self._run_as, function, *args, **kwargs)
+
+
 class Minion:
     """The VM that this master runs on, as its modules see it: id, pillar, and nothing else."""
 
@@ -33,24 +47,17 @@ class Minion:
         """opts: the master's."""
         self.opts = opts
         self.me = opts["id"].removesuffix("_master")
-        self.loaders = queue.LifoQueue()
-        self.known = (None, None)
+        self.known = self.loaded = (None, None)
+        self.compiling, self.loading = threading.Lock(), threading.Lock()
 
     def call(self, function, *args, **kwargs):
         """Return what ``function`` ("module.function") returns; from any thread."""
         cluster = self.cluster()
-        # A loader serves one thread at a time: Salt's LazyLoader.run() keeps the context of a
-        # call in an attribute, so two at once may enter the same context, which raises.
-        try:
-            made_for, loader = self.loaders.get_nowait()
-        except queue.Empty:
-            made_for = None
-        if made_for is not cluster:
-            loader = self._loader(cluster)
-        try:
-            return loader[function](*args, **kwargs)
-        finally:
-            self.loaders.put((cluster, loader))
+        with self.loading:
+            if self.loaded[0] is not cluster:
+                self.loaded = (cluster, self._loader(cluster))
+            loader = self.loaded[1]
+        return loader[function](*args, **kwargs)
 
     def attempt(self, function, *args, **kwargs):
         """Return ``(answer, None)`` or ``(None, what went wrong)``."""
@@ -64,17 +71,21 @@ class Minion:
 
     def cluster(self):
         """Return the pillar's cluster, compiled again only when one of its files changed."""
-        stamp = self._stamp()
-        if self.known[0] != stamp:
-            try:
-                self.known = (stamp, self._compiled())
-            except Exception as error:
-                before = self.known[1] or _kept()
-                if before is None:
-                    raise
-                log.warning("the failover goes by the pillar of before: %s", error)
-                self.known = (stamp, before)
-        return self.known[1]
+        with self.compiling:
+            stamp = self._stamp()
+            if self.known[0] != stamp:
+                self.known = (stamp, self._compiled_or_kept())
+            return self.known[1]
+
+    def _compiled_or_kept(self):
+        try:
+            return self._compiled()
+        except Exception as error:
+            before = self.known[1] or _kept()
+            if before is None:
+                raise
+            log.warning("the failover goes by the pillar of before: %s", error)
+            return before
 
     def _stamp(self):
         found = []
@@ -106,12 +117,12 @@ class Minion:
         opts = {**self.opts, "id": self.me, "grains": {"id": self.me}}
         opts["pillar"] = {"cluster": cluster}
         context = {}
-        utils = LazyLoader(
+        utils = _Loader(
             self._folders("_utils"), opts, tag="utils", pack={"__context__": context},
             _only_pack_properly_namespaced_functions=False,
         )  # fmt: skip
         pack = {"__context__": context, "__utils__": utils, "__opts__": opts}
-        loader = LazyLoader(
+        loader = _Loader(
             self._folders("_modules"), opts, tag="module", pack=pack, pack_self="__salt__"
         )
         for functions, names in ((loader, WARM), (utils, WARM_UTILS)):

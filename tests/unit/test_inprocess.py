@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import shutil
+import sys
 import unittest.mock
 
 import pytest
@@ -49,10 +50,32 @@ def test_a_failure_is_a_sentence(minion):
 
 
 def test_any_number_of_threads_may_call_at_once(minion):
+    made = unittest.mock.Mock(side_effect=minion._loader)
+    minion._loader = made
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         found = list(pool.map(lambda _: minion.call("topology.me")["name"], range(200)))
     assert found == ["lb2"] * 200
-    assert minion.loaders.qsize() <= 8
+    assert made.call_count == 1
+
+
+@pytest.fixture
+def restless():
+    """Threads take turns as often as they can."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+def test_a_call_is_not_taken_for_that_of_another_thread(minion, restless):
+    """Salt's own loader keeps the context of a call where another thread enters it again."""
+    texts = {"modules": "def stay():\n    return __utils__['stay.here']()\n",
+             "utils": "import time\ndef here():\n    time.sleep(0.002)\n    return 'here'\n"}
+    for name, text in texts.items():
+        (minion.tree / f"_{name}/stay.py").write_text(text)
+    with concurrent.futures.ThreadPoolExecutor(16) as pool:
+        found = list(pool.map(lambda _: minion.call("stay.stay"), range(1000)))
+    assert found == ["here"] * 1000
 
 
 def test_a_changed_pillar_is_used_and_a_wrong_one_is_not(minion):
@@ -62,7 +85,6 @@ def test_a_changed_pillar_is_used_and_a_wrong_one_is_not(minion):
     local.write_text("cluster: {heartbeat: {deadtime: 7}}")
     assert minion.cluster()["heartbeat"]["deadtime"] == 7
     assert minion.call("topology.me")["name"] == "lb2"
-    minion.loaders.queue.clear()
     # Salt itself would log it: unconfigured, it keeps records until Python exits.
     minion._compiled = unittest.mock.Mock(side_effect=SaltException("wrong"))
     local.write_text("cluster: {heartbeat: {deadtime: [}")
