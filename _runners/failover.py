@@ -233,6 +233,7 @@ def _begin(view, decision, place, cause):
         waits.append(AGAIN)
     if _is_late(view):
         waits.append(AGAIN)
+        _thread(_jobs().listen)  # so that no job has to wait for the event bus
     return min((wait for wait in waits if wait <= TENDED), default=None)
 
 
@@ -393,6 +394,7 @@ def _warm_up(view):
     if time.monotonic() < _state.warm + WARM:
         return
     _state.warm = time.monotonic()
+    __utils__["steps.carrier"](_hands())
     _state.minion.attempt("director.status")
     roles = {"file": "files", "database": "database"}
     for name, vm in view["cluster"]["vms"].items():
