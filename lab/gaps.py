@@ -7,15 +7,13 @@ import argparse
 import itertools
 import json
 import statistics
-import subprocess
-import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 
 from lab import plot
 from lab.deadline import wait_until
+from lab.knock import Knocks
 from lab.ordeal import Ordeal
 
 # What users wait for: requests of which kind, and the gap that the project promises (s). Where only
@@ -41,7 +39,6 @@ OTHERS = {"director": (3.1, 0.68), "web": (22.8, 3.6), "database": (35.3, 21.1),
 STUDENTS, RATE = 48, 4  # at 8 a second nine VMs take all of two cores, and every step waits
 CLIENT = ("--rate", str(RATE), "--students", str(STUDENTS), "--upload-every", "2",
           "--upload-size", "4000", "--patience", "25")
-PAGE = "/style.css"
 OVER = 15  # s after a fault in which its longest gap is looked for; one that is longer is "never"
 LOOKED = "/run/cluster/failover.looked"  # of _runners/failover.py
 COUNT = """
@@ -124,30 +121,6 @@ def inject(ordeal, kind):
         target = ordeal.lab[target].server
     ordeal.crash(target)
     return target
-
-
-class Knocks:
-    """The answers that lab/knock.py gets while the body runs."""
-
-    def __init__(self, lab):
-        self.entries = []
-        argv = ["nsenter", f"--net=/run/netns/{lab.network.outside_name}", sys.executable,
-                str(lab.root / "lab/knock.py"), lab.url.rstrip("/") + PAGE]
-        self._child = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
-        self._reader = threading.Thread(target=self._read, daemon=True)
-
-    def __enter__(self):
-        self._reader.start()
-        return self
-
-    def __exit__(self, *problem):
-        self._child.kill()
-        self._child.wait()
-        self._reader.join()
-
-    def _read(self):
-        for line in self._child.stdout:
-            self.entries.append({"event": "acknowledged", "kind": "page", **json.loads(line)})
 
 
 def one(ordeal, kind, knocks):
