@@ -233,7 +233,8 @@ def _begin(view, decision, place, cause):
         waits.append(AGAIN)
     if _is_late(view):
         waits.append(AGAIN)
-        _thread(_jobs().listen)  # so that no job has to wait for the event bus
+        if _jobs().ready is None:
+            _thread(_jobs().listen)  # so that no job has to wait for the event bus
     return min((wait for wait in waits if wait <= TENDED), default=None)
 
 

@@ -30,7 +30,7 @@ class Jobs:
         self.opts = opts
         # Threads share it for `pub` only, which makes a channel of its own for each call.
         self.client = salt.client.LocalClient(mopts=opts)
-        self.lock, self.ready = threading.Lock(), None
+        self.lock, self.ready, self.used = threading.Lock(), None, 0.0
         self.waiting, self.last = {}, ""
 
     def post(self, vms, function, arguments):
@@ -68,6 +68,7 @@ class Jobs:
     def listen(self):
         """Connect to the event bus unless there is a connection; return when it hears."""
         with self.lock:
+            self.used = time.monotonic()
             if self.ready is None:
                 self.ready = threading.Event()
                 threading.Thread(target=self._hear, args=(self.ready,), daemon=True).start()
@@ -124,19 +125,17 @@ class Jobs:
             ready.set()
 
     def _hand_out(self, bus, ready):
-        used = time.monotonic()
         while True:
             event = bus.get_event(wait=1, tag="salt/job/", full=True)
             data = event["data"] if event else {}
             if box := "return" in data and self.waiting.get(data.get("jid")):
                 box.put(data)
-            if self.waiting:
-                used = time.monotonic()
-            elif time.monotonic() > used + IDLE:
-                with self.lock:
-                    if not self.waiting:
-                        self.ready = None
-                        return
+            with self.lock:
+                if self.waiting:
+                    self.used = time.monotonic()
+                elif time.monotonic() > self.used + IDLE:
+                    self.ready = None
+                    return
 
 
 def _judge(data):

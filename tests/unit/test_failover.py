@@ -32,6 +32,7 @@ class Site:
         self.stale, self.unreachable, self.asked = 0, False, 0
         self.marks = {"absent": {}, "confirmed": {}, "acknowledged": {}}
         self.log, self.sent, self.commands, self.takes, self.gates = [], [], [], {}, {}
+        self.ready = None
 
     def move_director(self):
         self.records["director"]["holder"] = "lb2"
@@ -103,7 +104,7 @@ class Site:
             return None, str(error)
 
     def listen(self):
-        self.listens = True
+        self.ready = threading.Event()
 
     def post(self, vms, function, arguments):
         self.sent.append((tuple(vms), function, arguments))
@@ -423,7 +424,7 @@ def test_a_holder_that_is_late_is_looked_at_without_the_arbiter_until_it_is_lost
     reaction = threading.Thread(target=failover.react, args=("cluster/heartbeat/late/x", event))
     reaction.start()
     time.sleep(1)
-    assert reaction.is_alive() and site.listens
+    assert reaction.is_alive() and site.ready
     assert (site.asked, site.commands) == (asked, [])
     site.late, site.lost = (), ("file1",)
     site.until(lambda: activated(site))
