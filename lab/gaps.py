@@ -126,6 +126,7 @@ def inject(ordeal, kind):
 def one(ordeal, kind, knocks):
     """Return what one fault cost."""
     kinds, _ = KINDS[kind]
+    knocks.check()
     target = inject(ordeal, kind)
     event = next(each for each in reversed(ordeal.events) if each["verb"] in ("crash", "ha"))
     time.sleep(OVER - min(OVER, time.monotonic() - event["time"]))

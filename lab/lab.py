@@ -132,6 +132,11 @@ class Lab:
         """Where the site is found from outside."""
         return self.cluster["moodle"]["url"]
 
+    @property
+    def has_moodle(self):
+        """Whether a real Moodle runs here, and not what stands in for it."""
+        return self.options["moodle"]["source"] != moodle.stand_in(self.root)["source"]
+
     def prepare(self):
         """Write everything that machines need before they are started."""
         for folder in ("tree", "machines", "seed", "ssh", "moodle", "logs"):
@@ -162,14 +167,20 @@ class Lab:
 
     def students(self, *words):
         """Return (argv, environment) that play students where only the public network is."""
-        environment = {**os.environ, "PYTHONPATH": str(self.root)}
-        if not self.options["moodle"].get("directory"):
+        secret = {}
+        if self.has_moodle:  # of which a page costs a web VM a second
             admin = self.cluster["moodle"]["admin"]["user"]
-            words = ["--site=moodle", f"--account={admin}", *words]
-            environment[client.SECRET] = self.secrets()["moodle"]["admin"]
+            words = ["--site=moodle", f"--account={admin}", "--students=6", "--rate=0.7",
+                     "--upload-every=3", "--patience=60", *words]
+            secret[client.SECRET] = self.secrets()["moodle"]["admin"]
+        argv, environment = self.outsider("lab.client", "--url", self.url, *words)
+        return argv, environment | secret
+
+    def outsider(self, module, *words):
+        """Return (argv, environment) that run a module of ours where only the public network is."""
         argv = ["nsenter", f"--net=/run/netns/{self.network.outside_name}", sys.executable, "-m",
-                "lab.client", "--url", self.url, *words]
-        return [str(word) for word in argv], environment
+                module, *map(str, words)]
+        return argv, {**os.environ, "PYTHONPATH": str(self.root)}
 
     def _keys(self):
         folder = self.run_folder / "ssh"
