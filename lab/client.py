@@ -186,10 +186,10 @@ def play(options, journal):
 
 
 def ask_back(options, clients):
-    """Return all records held of ``clients``; keeps asking for ``options.wait`` seconds."""
-    end, held = time.monotonic() + options.wait, []
-    site = browser(options, max(options.patience, LISTING))
+    """Return all records held of ``clients``; keeps asking for ``options.wait`` seconds each."""
+    held, site = [], browser(options, max(options.patience, LISTING))
     for client in sorted(clients):
+        end = time.monotonic() + options.wait
         while True:
             try:
                 site.login(account(options, 1))
@@ -240,16 +240,15 @@ def main(argv=None):
     journal = Journal(folder / f"{options.run}.jsonl")
     for number in (signal.SIGINT, signal.SIGTERM):  # a shell starts background jobs deaf to SIGINT
         signal.signal(number, signal.default_int_handler)
-    options.forum = None
     try:
-        if options.site == "moodle":
-            options.forum = found_forum(options)
-        play(options, journal)
-    except KeyboardInterrupt:
-        print("\nstopped early; judging what was sent", file=sys.stderr)
+        options.forum = found_forum(options) if options.site == "moodle" else None
     except (OSError, http.client.HTTPException, Refused) as error:
         print(f"no forum to write to: {error}", file=sys.stderr)
         return 2
+    try:
+        play(options, journal)
+    except KeyboardInterrupt:
+        print("\nstopped early; judging what was sent", file=sys.stderr)
     entries = list(journal.entries)
     try:
         held = ask_back(options, {entry["client"] for entry in entries})

@@ -7,7 +7,6 @@ comes from the forum's own export and from the attachments, read from moodledata
 the administrator's account, each with a session of its own.
 """
 
-import contextlib
 import html
 import json
 import random
@@ -73,20 +72,20 @@ class Moodle(Browser):
         body, kind = multipart(fields, f"work-{number}.bin", content, "repo_upload_file")
         status, _, answer = self.fetch("POST", "/repository/repository_ajax.php?action=upload",
                                        body, kind)
-        with contextlib.suppress(ValueError, TypeError):
-            if status == 200 and json.loads(answer).get("url"):
-                self._post(f"upload {number} of {client}", sha256, attachments=draft)
-                return
-        raise Refused(f"{status} {answer[:200].decode(errors='replace')}")
+        if status != 200 or not _is_stored(answer):
+            self._form = None
+            raise Refused(f"{status} {answer[:200].decode(errors='replace')}")
+        self._post(f"upload {number} of {client}", sha256, attachments=draft)
 
     def _post(self, subject, text, **more):
         fields = {**self._discussion(), "subject": subject, "message[text]": html.escape(text),
                   "message[format]": "1", "message[itemid]": _draft(), "attachments": _draft(),
                   "submitbutton": "1", **more}
+        self._form, form = None, self._form
         where = self.send("/mod/forum/post.php", fields)
         if "/mod/forum/view.php" not in where and "/mod/forum/discuss.php" not in where:
-            self._form = None
-            raise Refused(f"the post led to {where}")
+            raise Refused(f"{403 if '/login/' in where else 303}: the post led to {where}")
+        self._form = form
 
     def _discussion(self):
         """Return the fields of the form for a new discussion, asked for once in a session."""
@@ -149,16 +148,32 @@ class Moodle(Browser):
         """Send a form; return where the site sends the browser then. Raises Refused."""
         status, headers, content = self.fetch("POST", path, _encode(fields), FORM)
         if status not in (302, 303):
-            told = lxml.html.fromstring(content).xpath(
+            told = _parsed(content).xpath(
                 "//*[contains(@class, 'errormessage') or contains(@class, 'invalid-feedback')]")
             why = "; ".join(filter(None, (each.text_content().strip() for each in told)))
             raise Refused(f"{status} for {path}: {why or content[:200]!r}")
         return headers["Location"]
 
 
+def _parsed(page):
+    """Return the page's tree; a server that breaks down may answer nothing at all."""
+    try:
+        return lxml.html.fromstring(page)
+    except (lxml.etree.LxmlError, ValueError) as error:
+        raise Refused(f"no page: {page[:200]!r}") from error
+
+
+def _is_stored(answer):
+    """Return whether the repository says where the file is, and not what went wrong."""
+    try:
+        return bool(json.loads(answer).get("url"))
+    except (ValueError, AttributeError):
+        return False
+
+
 def _fields(page, action, path):
     """Return what a browser would send of a form, without the buttons."""
-    for form in lxml.html.fromstring(page).forms:
+    for form in _parsed(page).forms:
         if (form.action or "").partition("?")[0].endswith(action):
             return dict(form.form_values())
     raise Refused(MISSING.format(f"a form for {action}", path))

@@ -96,7 +96,7 @@ class Ordeal(Faults):
     def _stop(self):
         self._child.terminate()  # ends the play, not the judging
         try:
-            output, _ = self._child.communicate(timeout=300)
+            output, _ = self._child.communicate(timeout=900)  # a Moodle is asked page by page
         finally:
             self._child.kill()
             self.watch.__exit__()

@@ -68,11 +68,13 @@ def name(request):
 @pytest.fixture(scope="session")
 def cluster(name, request):
     """The running cluster."""
+    given = request.config.getoption("--moodle")
     if name != NAME:
-        yield Cluster(Lab(ROOT, name))
+        running = Cluster(Lab(ROOT, name))
+        assert not given or running.lab.has_moodle, f"there is no Moodle in the lab {name}"
+        yield running
         return
-    options = [f"--moodle={given}"] if (given := request.config.getoption("--moodle")) else []
-    with brought_up(NAME, *options) as running:
+    with brought_up(NAME, *([f"--moodle={given}"] if given else [])) as running:
         yield running
 
 
@@ -80,8 +82,7 @@ def cluster(name, request):
 def trial(cluster, tmp_path, request):
     """An ordeal: client and watch run all the while, and afterwards everything is judged."""
     allowed = [word for mark in request.node.iter_markers("allowed") for word in mark.args]
-    client = [word for mark in request.node.iter_markers("client") for word in mark.args]
-    with Ordeal(cluster.lab, tmp_path, *client, allowed=allowed) as running:
+    with Ordeal(cluster.lab, tmp_path, allowed=allowed) as running:
         yield running
     assert running.problems == []
 

@@ -2,9 +2,7 @@
 
 import pytest
 
-# A page of Moodle costs a VM of the lab about a second of its processor.
-pytestmark = [pytest.mark.moodle,
-              pytest.mark.client("--students=6", "--rate=0.7", "--upload-every=3", "--patience=60")]
+pytestmark = pytest.mark.moodle
 SOON = 90  # s
 
 

@@ -55,6 +55,12 @@ class Fake(http.server.BaseHTTPRequestHandler):
     def do_POST(self):
         path = urllib.parse.urlsplit(self.path).path
         body = self.rfile.read(int(self.headers["Content-Length"]))
+        if "/login/" not in path and "MoodleSession=in" not in (self.headers["Cookie"] or ""):
+            if path.endswith("_ajax.php"):
+                self.reply('{"error": "invalid sesskey"}')
+            else:
+                self.lead("/login/index.php")
+            return
         getattr(self, path.split("/")[-1].removesuffix(".php"))(body)
 
     def index(self, body):
@@ -71,6 +77,9 @@ class Fake(http.server.BaseHTTPRequestHandler):
     def post(self, body):
         sent = dict(urllib.parse.parse_qsl(body.decode()))
         assert (sent["sesskey"], sent["forum"], sent["timed"]) == ("k", "9", "0")
+        if "silent" in sent["subject"]:
+            self.reply("", 500)
+            return
         if "lose" in sent["subject"]:
             self.reply('<div class="invalid-feedback">- Required</div>')
             return
@@ -156,8 +165,28 @@ def test_a_form_that_is_shown_again_is_no_acknowledgement(student):
         student.answer("lose", 1, "x")
 
 
-def test_a_wrong_password_and_a_session_that_is_gone_ask_for_a_new_login(site):
+def test_a_wrong_password_and_no_session_ask_for_a_login(site):
     with pytest.raises(Refused, match="^403"):
         Moodle(site, 5, "wrong", forum=9).login("admin")
     with pytest.raises(Refused, match="^403 for /mod/forum/post.php"):
         Moodle(site, 5, "secret", forum=9).answer("r-1", 1, "x")
+
+
+def test_a_session_that_is_gone_asks_for_a_new_login(student):
+    """A failover may cost the session while the form of before is still known."""
+    student.answer("r-1", 1, "x")
+    student._cookies = {}
+    with pytest.raises(Refused, match="^403"):
+        student.answer("r-1", 2, "x")
+    student.login("admin")
+    student.upload("r-1", 3, b"x", digest(b"x"))
+    student._cookies = {}
+    with pytest.raises(Refused, match="sesskey"):
+        student.upload("r-1", 4, b"x", digest(b"x"))
+    with pytest.raises(Refused, match="^403"):
+        student.upload("r-1", 5, b"x", digest(b"x"))
+
+
+def test_a_server_that_breaks_down_and_says_nothing_refuses(student):
+    with pytest.raises(Refused, match="no page"):
+        student.answer("silent", 1, "x")
