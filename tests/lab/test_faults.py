@@ -356,6 +356,35 @@ def test_a_disk_below_drbd_fails_and_the_site_goes_on(trial):
 
 
 @slow
+@pytest.mark.allowed("disk")
+def test_a_mirror_whose_disk_fails_is_no_mirror_until_it_has_everything(trial):
+    """It answers, so nothing waits; promoted after a reboot, it would serve what it had then."""
+    vm, parameters = trial.standby("files"), "/sys/module/drbd/parameters"
+    trial.run_in(vm, f"echo 100 >{parameters}/fault_rate; echo 16 >{parameters}/enable_faults")
+
+    def mirrored():
+        return (trial.status() or {})["resources"]["files"]["record"]["mirrored"]
+
+    wait_until(lambda: not mirrored(), "the record to say that there is no mirror", SOON)
+    trial.served(SOON)
+    trial.run_in(vm, f"echo 0 >{parameters}/enable_faults; echo 0 >{parameters}/fault_rate")
+    trial.run_in(vm, "drbdadm attach r0 || drbdadm dstate r0 | grep -q UpToDate")
+    wait_until(mirrored, "the mirror", 3 * SOON)
+
+
+@slow
+def test_a_primary_that_is_stopped_in_order_acknowledges_nothing_more(trial):
+    """MySQL's own end switches its waiting for the mirror off, and answers those who wait."""
+    vm = trial.holder("database")
+    trial.run_in(vm, "mysql -e 'create database if not exists lab_watch;"
+                     " create table if not exists lab_watch.stopped (n int)'")
+    trial.crash(trial.standby("database"))
+    trial.run_in(vm, "mysql -e 'insert into lab_watch.stopped values (1)' & waiting=$!; sleep 0.3;"
+                     " systemctl stop 'm[ya][sr]*.service'; ! wait $waiting")
+    trial.served(3 * SOON)
+
+
+@slow
 def test_a_replica_that_is_broken_is_not_promoted(trial):
     """It may not log in at its source any more; only stopped, it would follow again in a moment."""
     holder, standby = trial.holder("database"), trial.standby("database")
