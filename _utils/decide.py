@@ -22,8 +22,9 @@ The view: now (Unix seconds), cluster (the pillar), me (the master that decides)
 *held* is resource -> epoch, *health* flat names -> True, False or None: ``files.service``,
 ``files.restarted`` (a local restart did not help), ``files.waiting`` (writes wait for the mirror),
 ``files.frozen`` (for longer than deadtime), ``files.following``, ``files.fit`` (this standby has
-everything and could serve), ``director.networks``), absent and confirmed (VMs or servers out on
-purpose / dead by an operator's word), history (failovers and failed activations), driver.
+everything and could serve), ``files.mirror`` (False: the standby answers, without a disk),
+``director.networks``), absent and confirmed (VMs or servers out on purpose / dead by an operator's
+word), history (failovers and failed activations), driver.
 """
 
 import importlib.util
@@ -253,9 +254,10 @@ def _restart(case, reason):
 
 def _again(case, reason):
     """Nobody can take over: the holder that was unable tries what it can, again."""
-    if case.held(case.holder) == case.record["epoch"]:
-        failing = case.data and case.health(case.holder, "service") is False
-        return _restart(case, reason) if failing else [], []
+    if case.held(case.holder) == case.record["epoch"] and case.data:
+        if case.health(case.holder, "service") is False:
+            return _restart(case, reason), []
+        return _mirroring(case)
     if not case.data and case.health(case.holder, "networks") is False:
         return [], []
     return _activate(case, f"{reason}; nobody else can")
@@ -300,8 +302,11 @@ def _mirroring(case):
     """
     The holder serves: release it if it waits for a mirror that is lost, or bring its mirror back.
 
+    A mirror that lost its disk keeps nobody waiting: the record is told that it has not everything.
     A mirror that is still heard may answer again in a moment, so it is waited for longer.
     """
+    if case.record["mirrored"] and case.health(case.holder, "mirror") is False:
+        return alone(case, f"the mirror of {case.holder} answers, and has no disk any more"), []
     waits = case.health(case.holder, "waiting") and _is_unmirrored(case)
     if waits or case.health(case.holder, "frozen"):
         return _release(case, f"{case.holder} lost its mirror and waits; it goes on alone")

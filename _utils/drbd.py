@@ -11,6 +11,7 @@ import re
 JUST_CREATED = 4  # the data generation that new metadata starts with (UUID_JUST_CREATED)
 # Consistent: complete when it was written last; nobody was there to ask whether it still is.
 COMPLETE = ("UpToDate", "Consistent")
+LEFT_OUT = ("Diskless", "Failed")  # a disk that gave an I/O error, of a VM that goes on
 FAULTS = 2  # looks in a row at which a service fails before it counts as failing
 FLAGS = "consistent up_to_date primary connected full_sync peer_outdated crashed".split()
 
@@ -138,15 +139,15 @@ def mirrored(now):
 
 def health(now, serving, frozen_for, fault, deadtime, behind=False):
     """
-    Return what this side says about itself: service, waiting, frozen, following, fit (True, False,
-    None).
+    Return what this side says about itself: service, waiting, frozen, following, fit, mirror (True,
+    False, None).
 
     now: the status; serving: does this VM hold the resource; frozen_for: seconds since its writes
     were suspended, None if they are not; fault: how often in a row the service was found failing,
     None if that cannot be told now; deadtime: seconds; behind: was this disk left out since both
     sides were the same. Suspended writes are waiting, for longer than deadtime they are frozen. A
-    standby is fit if it is complete: whether it is the latest, too, only
-    the record knows.
+    standby is fit if it is complete: whether it is the latest, too, only the record knows. Mirror
+    is False while the peer answers and has no disk: nothing waits then, and nothing is mirrored.
     """
     if serving:
         service = None if fault is None else fault < FAULTS  # one missed answer is no failure
@@ -155,7 +156,8 @@ def health(now, serving, frozen_for, fault, deadtime, behind=False):
         if frozen_for is not None:  # not the fault of the service, unless it has no data at all
             service = False if late and no_data(now) else None
         words = {"service": service, "waiting": waiting, "frozen": waiting and late}
-        return {**words, "following": None, "fit": None}
+        diskless = now.get("connection") == "Connected" and now["peer_disk"] in LEFT_OUT
+        return {**words, "following": None, "fit": None, "mirror": not diskless}
     known = now["configured"]
     passive = known and now["role"] == "Secondary" and not now["split_brain"]
     complete = known and now["disk"] in COMPLETE and not behind
@@ -165,6 +167,7 @@ def health(now, serving, frozen_for, fault, deadtime, behind=False):
         "frozen": False,
         "following": known and now["connection"] == "Connected" and now["replication"] != "Off",
         "fit": passive and complete,
+        "mirror": None,
     }
 
 

@@ -264,6 +264,20 @@ def test_a_holder_frozen_by_the_loss_of_its_standby_goes_on_alone(resource):
     ]
 
 
+def test_a_mirror_that_has_no_disk_any_more_is_no_mirror_in_the_record():
+    """It answers, so nothing freezes; after a reboot its old data would pass for the latest."""
+    world = World().say("file1", mirror=False)
+    assert world.steps("files")[0].startswith("swap serve_alone")
+    world.say("file2", fit=False).view["records"]["files"]["mirrored"] = False
+    assert world.steps("files") == []
+
+
+def test_a_holder_that_could_not_be_released_twice_is_released_all_the_same():
+    failed = {"what": "activation failed", "resource": "files", "vm": "file1", "epoch": 3, "at": 9}
+    world = World(history=[failed, failed]).lose("file2").say("file1", frozen=True)
+    assert world.steps("files")[0].startswith("swap serve_alone")
+
+
 @pytest.mark.parametrize(("driver", "steps"), [
     ("fencing", ["fence file2 on server2", "swap serve_alone file1 @71", "activate file1 3 alone"]),
     ("operator", []),

@@ -28,8 +28,9 @@ class Minion:
     def __init__(self, folder, monkeypatch):
         self.folder, self.clock = folder, 1000.0
         self.held, self.busy, self.fault, self.health = 0, False, None, {}
-        self.connected = 0
+        self.connected, self.addressed = 0, True
         salt = {
+            "address.here": lambda address: self.addressed,
             "drbd.status": lambda name: self.now,
             "claim.held": lambda resource: self.held,
             "claim.role": self.role,
@@ -40,8 +41,9 @@ class Minion:
         }
         utils = Utils()
         utils["health.write"] = lambda name, ok, lasting=False: self.health.update({name: ok})
+        utils["topology.floating"] = lambda *_: [{"address": "192.168.10.5"}]
         pillar = {"cluster": {"heartbeat": {"deadtime": 2}}}
-        self.module = load("_modules/files_watch.py", salt, pillar, utils=utils)
+        self.module = load("_modules/files_watch.py", salt, pillar, {"id": "file1"}, utils=utils)
         monkeypatch.setattr(self.module, "MEMORY", str(folder / "memory"))
         monkeypatch.setattr(self.module, "MIRRORED", str(folder / "mirrored"))
         monkeypatch.setattr("time.clock_gettime", lambda _: self.clock)
@@ -136,6 +138,23 @@ def test_one_missed_answer_is_no_failure_and_none_counts_during_a_command(minion
     minion.sees("connected-primary")
     events = minion.sees("connected-primary")
     assert minion.said("service") == (False,) and events[0]["tag"] == "service"
+
+
+def test_a_holder_without_its_address_does_not_serve(minion):
+    """It was taken away when an activation of who served already failed, and nobody noticed."""
+    minion.held, minion.addressed = 3, False
+    for _ in range(2):
+        minion.sees("connected-primary")
+    assert minion.said("service") == (False,)
+
+
+@pytest.mark.parametrize(("state", "mirror"), [
+    ("connected-primary", True), ("syncing", True), ("diskless-primary", True),
+    ("link-cut-io-suspended", True), ("diskless-standby", False)])
+def test_a_mirror_without_a_disk_is_none(minion, state, mirror):
+    minion.held = 3
+    minion.sees(state)
+    assert minion.said("mirror") == (mirror,)
 
 
 @pytest.mark.parametrize("left_out", ["diskless-standby", "syncing"])
