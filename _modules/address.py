@@ -70,6 +70,22 @@ def list_():
     return _parse(_run("-j", "-4", "addr", "show"))
 
 
+def here(address):
+    """
+    Return whether this VM holds an address, asked without a process: it can be bound to, or not.
+
+    CLI Example::
+
+        salt file1 address.here 192.168.10.5
+    """
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as bound:
+        try:
+            bound.bind((_ip(address), 0))
+        except OSError:
+            return False
+    return True
+
+
 def present(address, prefix, interface):
     """
     Hold an address on an interface and announce it; safe to repeat. Returns True.

@@ -110,7 +110,7 @@ def _give_up():
     for name, step in (
         ("address", lambda: __salt__["address.absent_all"](_addresses())),
         ("nfs", __salt__["nfs.stop"]),
-        ("mount", __salt__["files_data.unmount"]),
+        ("mount", _unmount),
         ("secondary", __salt__["files_data.secondary"]),
     ):
         try:
@@ -122,6 +122,11 @@ def _give_up():
         __utils__["health.write"](f"{RESOURCE}.restarted", False, lasting=True)
         __salt__["claim.release"](RESOURCE)
     return failed, seconds
+
+
+def _unmount():
+    __salt__["files_standby.let_go"]()
+    __salt__["files_data.unmount"]()
 
 
 def mirror(epoch, deadline, revision):
@@ -185,6 +190,7 @@ def restart(epoch, deadline):
         __salt__["claim.take"](RESOURCE, epoch, deadline)
         now = __salt__["drbd.status"](DRBD)
         if not __salt__["files_data.mounted"]() or now.get("role") != "Primary":
+            _end()  # half an activation: without its claim to serve, it is activated anew
             raise CommandExecutionError(f"{RESOURCE}: nothing is served here: {now['reason']}")
         if now["suspended"] != "no":
             raise CommandExecutionError(f"{RESOURCE}: writes are suspended; no restart helps")

@@ -110,6 +110,20 @@ def saved():
     return [os.path.join(SAVED, name) for name in names if not name.endswith(".incomplete")]
 
 
+def let_go():
+    """
+    Unmount what was being looked at when a `join` was broken off; True if there was anything.
+
+    CLI Example::
+
+        salt file2 files_standby.let_go
+    """
+    if not os.path.ismount(LOOK):
+        return False
+    _run("umount", LOOK)
+    return True
+
+
 def _words(moment):
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", moment)
 

@@ -60,9 +60,9 @@ def health(seen, memory, now, deadtime):
 
     seen: ``server`` (see mysql_replication.status; None without an answer), ``dead`` (no process
     listens), ``stopped`` (by a signal), ``asking`` (seconds since the question was put), ``held``
-    (epoch served, or 0), ``busy`` (a command is at work), ``proved`` (see mysql_proof). The words
-    are those of the heartbeat, each True, False or None for unknown. memory: what was returned last
-    time, {} at first.
+    (epoch served, or 0), ``address`` (the floating one is here), ``busy`` (a command is at work),
+    ``proved`` (see mysql_proof). The words are those of the heartbeat, each True, False or None for
+    unknown. memory: what was returned last time, {} at first.
     """
     server = seen["server"]
     failed = server is None and (seen["dead"] or seen["stopped"] or seen["asking"] > HUNG)
@@ -79,7 +79,9 @@ def _serving(server, seen, memory, now, deadtime):
     words = {**UNKNOWN, "service": False}
     if not server:
         return words, {}
-    words["service"] = server["writable"] or (None if seen["busy"] else False)
+    words["service"] = server["writable"] and seen["address"]
+    if not words["service"]:
+        words["service"] = None if seen["busy"] else False
     semi_sync = server["semi_sync"]
     stuck = semi_sync["enabled"] and not semi_sync["replicas"]
     if semi_sync["waiting"] and semi_sync["acknowledged"] == memory.get("acknowledged"):

@@ -600,9 +600,17 @@ def test_a_restart_that_did_not_help_is_noted(vm):
     assert server.health["files.restarted"] is False
 
 
-def test_no_restart_where_nothing_is_served_or_writes_are_suspended(vm):
+def test_half_an_activation_is_ended_so_that_it_is_activated_anew(vm):
+    """The minion died after it had said that it serves: restarts failed for ever."""
+    server = vm()
+    server.note = 3
     with pytest.raises(CommandExecutionError, match="nothing is served"):
-        vm().module.restart(3, time.time() + 60)
+        server.module.restart(3, time.time() + 60)
+    assert server.note == 0 and "nfs.restart" not in server.done
+    assert server.activate()["active"] is True
+
+
+def test_no_restart_where_writes_are_suspended(vm):
     server = frozen(vm)
     with pytest.raises(CommandExecutionError, match="suspended"):
         server.module.restart(3, time.time() + 60)

@@ -21,7 +21,7 @@ def status(engine, role):
 
 def seen(server=None, **changed):
     quiet = {"server": server, "dead": False, "stopped": False, "asking": 0, "held": 0}
-    return {**quiet, "busy": False, "proved": True, "current": True, **changed}
+    return {**quiet, "address": True, "busy": False, "proved": True, "current": True, **changed}
 
 
 def judge(server=None, memory=None, now=100, **changed):
@@ -50,6 +50,11 @@ def test_holder_that_came_up_passive_after_a_crash_does_not_serve(primary):
     primary["writable"] = False
     assert judge(primary, held=3)[0]["service"] is False
     assert judge(primary, held=3, busy=True)[0]["service"] is None  # it is just being activated
+
+
+def test_a_holder_without_its_address_does_not_serve(primary):
+    assert judge(primary, held=3, address=False)[0]["service"] is False
+    assert judge(primary, held=3, address=False, busy=True)[0]["service"] is None
 
 
 def test_a_replica_whose_own_mode_is_on_is_to_be_told_to_follow_again(replica):
@@ -147,12 +152,16 @@ class Watched:
     def __init__(self, tmp_path, server):
         self.answering = threading.Event()
         self.server, self.asked, self.proofs, self.written = server, 0, [], {}
+        utils = utils_with(None)
+        utils["topology.floating"] = lambda *_: [{"address": "192.168.10.8"}]
         self.watch = load("_modules/mysql_watch.py", salt={
             "mysql_replication.status": self.status,
             "mysql_proof.present": lambda: True,
             "mysql_proof.prove": self.proofs.append,
             "claim.held": lambda resource: 0,
-        }, utils=utils_with(None), pillar={"cluster": {"heartbeat": {"deadtime": DEADTIME}}})
+            "address.here": lambda address: False,
+        }, utils=utils, grains={"id": "db1"},
+            pillar={"cluster": {"heartbeat": {"deadtime": DEADTIME}}})
         self.watch.__utils__["sqlserver.process"] = lambda: {"pid": 7, "started": 1, "state": "S"}
         self.watch.__utils__["health.write"] = lambda name, ok: self.written.update({name: ok})
         self.watch.MEMORY = str(tmp_path / "cluster/watch.json")
