@@ -232,10 +232,11 @@ def minion_config(cluster, name):
         "return_retry_timer": 5,
         "return_retry_timer_max": 5,
         # A minion whose first pillar times out connects again but stays deaf for ever ("scheduled
-        # to stop"): a busy master must be waited for. Ends when Salt's _connect_minion builds a
-        # new Minion after destroy().
-        "request_channel_timeout": 60,
-        "request_channel_tries": 1,
+        # to stop"): a busy master must be waited for, and one that has just started asked again,
+        # for it may have lost the question. Ends when Salt's _connect_minion builds a new Minion
+        # after destroy().
+        "request_channel_timeout": 30,
+        "request_channel_tries": 2,
         "mine_enabled": False,
         "enable_fqdns_grains": False,  # resolves every own address: seconds without a name server
         "enable_gpu_grains": False,
