@@ -175,3 +175,10 @@ def test_answers_tells_a_listener_from_a_closed_port():
         port = server.getsockname()[1]
         assert address.answers("127.0.0.1", port) is True
     assert address.answers("127.0.0.1", port) is False
+
+
+def test_an_address_is_here_if_it_can_be_bound_to():
+    assert address.here("127.0.0.1") is True
+    assert address.here("192.0.2.1") is False  # RFC 5737: nobody has it
+    with pytest.raises(SaltInvocationError):
+        address.here("files")
