@@ -190,14 +190,14 @@ def site():
 
 
 def play(site, folder, *more):
-    options = "--students 2 --rate 60 --duration 0.5 --upload-every 3 --upload-size 1000 --run r"
+    options = "--students 2 --rate 60 --duration 1 --upload-every 3 --upload-size 1000 --run r"
     return client.main(["--url", site, "--folder", str(folder), *options.split(), *more])
 
 
 def test_a_run_against_an_honest_site_ends_well_and_leaves_its_evidence(site, tmp_path):
     assert play(site, tmp_path, "--max-failed", "0") == 0
     result = json.loads((tmp_path / "r.json").read_text())
-    assert result["acknowledged"] == result["sent"] == len(CourseSite.store) > 10
+    assert result["acknowledged"] == result["sent"] == len(CourseSite.store)
     assert {kind for kind, _, _ in CourseSite.store} == {"answer", "upload"}
     events = [json.loads(line)["event"] for line in (tmp_path / "r.jsonl").read_text().splitlines()]
     assert events.count("acknowledged") == result["acknowledged"]
