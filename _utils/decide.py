@@ -254,10 +254,10 @@ def _restart(case, reason):
 
 def _again(case, reason):
     """Nobody can take over: the holder that was unable tries what it can, again."""
-    if case.held(case.holder) == case.record["epoch"] and case.data:
-        if case.health(case.holder, "service") is False:
+    if case.held(case.holder) == case.record["epoch"]:
+        if case.data and case.health(case.holder, "service") is False:
             return _restart(case, reason), []
-        return _mirroring(case)
+        return _mirroring(case) if case.data else ([], [])
     if not case.data and case.health(case.holder, "networks") is False:
         return [], []
     return _activate(case, f"{reason}; nobody else can")

@@ -272,6 +272,13 @@ def test_a_mirror_that_has_no_disk_any_more_is_no_mirror_in_the_record():
     assert world.steps("files") == []
 
 
+def test_a_director_that_serves_after_failed_activations_is_left_alone():
+    failed = {"what": "activation failed", "resource": "director", "vm": "lb1", "epoch": 3, "at": 9}
+    world = World(history=[failed, failed]).lose("lb2", observers=("lb1", "witness"))
+    world.view.update(me="lb1")
+    assert world.steps("director") == []
+
+
 def test_a_holder_that_could_not_be_released_twice_is_released_all_the_same():
     failed = {"what": "activation failed", "resource": "files", "vm": "file1", "epoch": 3, "at": 9}
     world = World(history=[failed, failed]).lose("file2").say("file1", frozen=True)
