@@ -294,7 +294,8 @@ def _adopt(key, role):
     entry = __salt__["copies.founded"](founder, key)
     record = _parse(entry[0])[0] if entry else None
     if record and not record["founding"]:
-        __salt__["copies.put"](key, entry[0], 0)
+        # Revisions go on: the founder's claim voids permissions up to those of its own.
+        __salt__["copies.put"](key, entry[0], 0, new=entry[1])
 
 
 def _parse(text):

@@ -11,12 +11,14 @@ What must move by itself, whoever is silent, is *lone*: the director, and what o
 changes on one disk if need be, and the higher revision wins when the two meet again.
 """
 
+import contextlib
+import fcntl
 import json
 import os
 import time
 
 import salt.config
-from salt.exceptions import CommandExecutionError
+from salt.exceptions import CommandExecutionError, SaltException
 
 DIRECTORY = "/var/lib/cluster/arbiter"
 RUN = "/run/cluster/arbiter"  # empty after a boot: nothing was compared yet
@@ -33,7 +35,8 @@ def get(key, lone=False):
     """
     Return ``[value or None, revision]`` of ``key``.
 
-    Raises CommandExecutionError if this copy may be older than the other balancer's, unless lone.
+    While a change of data is in doubt (see `put`), this is what was there before it. Raises
+    CommandExecutionError if this copy may be older than the other balancer's, unless lone.
 
     CLI Example:
 
@@ -41,21 +44,27 @@ def get(key, lone=False):
 
         salt lb1 copies.get files
     """
-    known = _joined() or _join() or lone or _other() in _without() or _is_confirmed()
-    if not known:
+    other = _other()
+    if not _compared() or _doubted() or other in _without():
+        _join()
+    if not (_compared() or lone or other in _without() or _is_confirmed()):
         raise CommandExecutionError(
-            f"the records here may be older than those of {_other()}, which does not answer; if it "
-            f"is dead: salt-run ha.confirm_dead {_other()}"
+            f"the records here may be older than those of {other}, which does not answer; if it "
+            f"is dead: salt-run ha.confirm_dead {other}"
         )
-    return list(__utils__["keeper.get"](DIRECTORY, key))
+    before = None if lone or other in _without() else _read(_doubt(key))
+    return before or own(key)
 
 
-def put(key, value, revision, lone=False):
+def put(key, value, revision, lone=False, new=None):
     """
-    Set ``key`` to ``value`` if its revision still is ``revision`` (0: absent), on both disks.
+    Set ``key`` to ``value`` if its revision still is ``revision`` (0: absent), on both disks, as
+    revision ``new`` or one above.
 
     Return ``[whether it was set, the value now, its revision]``. Raises CommandExecutionError if
-    it may be on one disk only, where it grants nothing, unless lone.
+    the other balancer does not answer, unless lone. It is asked before anything is written. If it
+    falls silent after that, the change is in doubt, as it may be on one disk or on both: it grants
+    nothing here, may be acted upon there, and is what either goes on from.
 
     CLI Example:
 
@@ -67,38 +76,31 @@ def put(key, value, revision, lone=False):
     if now[1] != revision:
         return [False, *now]
     if _other() is None or _other() in _without():
-        return _ahead(key, value, revision)
-    if _balancers()[0] == __grains__["id"]:
-        answer = list(__utils__["keeper.put"](DIRECTORY, key, value, revision))
-        if not answer[0]:
+        return _alone(key, value, revision)
+    with _turn(key):
+        mine = own(key)
+        answers = (there := _tell(key, mine, lone)) is not None
+        if answers:
+            mine = adopt(key, *there)
+            _settle(key)
+        elif not lone:
+            _insist()
+            return _alone(key, value, revision)
+        if mine[1] != revision:
+            return [False, *mine]
+        __utils__["keeper.replace"](_doubt(key), mine)
+        answer = list(__utils__["keeper.put"](DIRECTORY, key, value, revision, new))
+        if not answer[0]:  # overtaken by the other balancer's change
+            _settle(key)
             return answer
-        if _ask("copies.adopt", key=key, value=value, revision=answer[2]) is not None:
-            return answer
-        _part()
+        there = _tell(key, answer[1:], lone) if answers else None
+        if there is not None:
+            _settle(key)
+            return answer if there == answer[1:] else [False, *adopt(key, *there)]
         if lone:
             return answer
-        return _ahead(key, value, answer[2]) if _is_gone() else _refuse()
-    answer = _ask("copies.keep", key=key, value=value, revision=revision)
-    if answer is None:
-        _part()
-        if lone:
-            return list(__utils__["keeper.put"](DIRECTORY, key, value, revision))
-        return _ahead(key, value, revision) if _is_gone() else _refuse()
-    adopt(key, answer[1], answer[2])
-    return answer
-
-
-def keep(key, value, revision):
-    """
-    Set ``key`` on this disk only; what the other balancer asks of the first one, for `put`.
-
-    CLI Example:
-
-    .. code-block:: bash
-
-        salt lb1 copies.keep motto excelsior 0
-    """
-    return list(__utils__["keeper.put"](DIRECTORY, key, value, revision))
+        _insist()
+        return _alone(key, value, answer[2])
 
 
 def adopt(key, value, revision):
@@ -159,6 +161,39 @@ def own(key):
     return list(__utils__["keeper.get"](DIRECTORY, key))
 
 
+def secure():
+    """
+    Make sure that nobody changes records behind this balancer's back: the other one answers, or is
+    off for certain. Comes before a VM is switched off: two balancers that lost each other would
+    each switch off the other's copy of the data.
+
+    Raises CommandExecutionError if neither can be had.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt lb1 copies.secure
+    """
+    known = _other() is None or _other() in _without()
+    if not known and _ask("copies.own", key="director") is None:
+        _insist()
+    return True
+
+
+def parted(key):
+    """
+    Return whether the last change of ``key`` here may be unknown to the other balancer.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt lb1 copies.parted director
+    """
+    return os.path.exists(_doubt(key))
+
+
 def go_on_without(vm, why):
     """
     Change records without the balancer ``vm``, which is dead for certain, until it has compared.
@@ -170,32 +205,27 @@ def go_on_without(vm, why):
         salt lb1 copies.go_on_without lb2 'confirmed by an operator'
     """
     __utils__["keeper.replace"](f"{DIRECTORY}/.without", {**_without(), vm: why})
-    _part()
+    _tried()
     return True
 
 
-def _ahead(key, value, revision):
+def _alone(key, value, revision):
     """Set it on this disk only, ahead of all that the dead one may have written on its own."""
-    answer = __utils__["keeper.put"](DIRECTORY, key, value, revision, revision + AHEAD)
-    return list(answer)
+    return list(__utils__["keeper.put"](DIRECTORY, key, value, revision, revision + AHEAD))
 
 
-def _refuse():
-    raise CommandExecutionError(
-        f"{_other()} does not answer and may change the record, too; if it is dead: "
-        f"salt-run ha.confirm_dead {_other()}"
-    )
-
-
-def _is_gone():
-    """Return whether the other balancer is dead for certain; ``fencing`` makes it so."""
+def _insist():
+    """Make sure that the silent other balancer is dead, or raise; ``fencing`` makes it so."""
     other = _other()
     if other in _without() or _is_confirmed():
-        return True
+        return
     if __pillar__["cluster"]["arbiter"]["driver"] != "fencing":
-        return False
+        raise CommandExecutionError(
+            f"{other} does not answer and may change the record, too; if it is dead: "
+            f"salt-run ha.confirm_dead {other}"
+        )
     off = __salt__["fencing.off"](other)  # raises if it cannot be verified
-    return go_on_without(other, f"switched off by {off['device']}")
+    go_on_without(other, f"switched off by {off['device']}")
 
 
 def _is_confirmed():
@@ -207,60 +237,87 @@ def _is_confirmed():
 
 
 def _join():
-    """Compare with the other balancer; return whether it answered."""
+    """Compare with the other balancer, unless it was silent a moment ago."""
     other = _other()
     if other is None:
-        return True
-    tried = _read(f"{RUN}/tried").get("at", -AGAIN)
-    now = time.clock_gettime(time.CLOCK_BOOTTIME)
-    if now < tried + AGAIN:
-        return False
+        __utils__["keeper.replace"](f"{RUN}/compared", {"with": None})
+        return
+    tried = (_read(f"{RUN}/tried") or {}).get("at", -AGAIN)
+    if time.clock_gettime(time.CLOCK_BOOTTIME) < tried + AGAIN:
+        return
     answer = _ask("copies.meet", vm=__grains__["id"], entries=_entries())
     if answer is None:
-        __utils__["keeper.replace"](f"{RUN}/tried", {"at": now})
-        return False
-    _agree(other, answer)
-    return True
+        _tried()
+    else:
+        _agree(other, answer)
 
 
 def _agree(vm, entries):
     """Take over what the balancer ``vm`` knows better, and go on together with it."""
     for key, (value, revision) in entries.items():
         adopt(key, value, revision)
+    for key in _doubted():
+        _settle(key)
     without = _without()
     if without.pop(vm, None):
         __utils__["keeper.replace"](f"{DIRECTORY}/.without", without)
-    __utils__["keeper.replace"](f"{RUN}/joined", {"with": vm})
+    __utils__["keeper.replace"](f"{RUN}/compared", {"with": vm})
 
 
-def _part():
-    """What is on this disk is ahead of the other's: compare again as soon as it answers."""
-    if os.path.exists(f"{RUN}/joined"):
-        os.unlink(f"{RUN}/joined")
-    __utils__["keeper.replace"](f"{RUN}/tried", {"at": time.clock_gettime(time.CLOCK_BOOTTIME)})
+def _tried():
+    now = time.clock_gettime(time.CLOCK_BOOTTIME)
+    __utils__["keeper.replace"](f"{RUN}/tried", {"at": now})
 
 
-def _joined():
-    return os.path.exists(f"{RUN}/joined")
+def _compared():
+    return os.path.exists(f"{RUN}/compared")
+
+
+def _doubt(key):
+    """Return the file that keeps what ``key`` was before a change that the other may not know."""
+    return f"{RUN}/doubt/{key}.json"
+
+
+def _doubted():
+    return [name[:-5] for name in _listed(f"{RUN}/doubt") if name.endswith(".json")]
+
+
+def _settle(key):
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(_doubt(key))
 
 
 def _entries():
-    keys = [name[:-5] for name in _listed() if name.endswith(".json")]
-    return {key: list(__utils__["keeper.get"](DIRECTORY, key)) for key in keys}
+    keys = [name[:-5] for name in _listed(DIRECTORY) if name.endswith(".json")]
+    return {key: own(key) for key in keys}
 
 
-def _listed():
-    return sorted(os.listdir(DIRECTORY)) if os.path.isdir(DIRECTORY) else []
+def _listed(folder):
+    return sorted(os.listdir(folder)) if os.path.isdir(folder) else []
 
 
-def _balancers():
-    cluster = __pillar__["cluster"]
-    return [vm["name"] for vm in __utils__["topology.vms"](cluster, "balancer")]
+@contextlib.contextmanager
+def _turn(key):
+    """Hold the key against the other writers on this VM: a change is more than one write."""
+    os.makedirs(f"{RUN}/doubt", exist_ok=True)
+    with open(f"{RUN}/doubt/{key}.lock", "w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _other():
-    others = [name for name in _balancers() if name != __grains__["id"]]
-    return others[0] if others else None
+    balancers = __utils__["topology.vms"](__pillar__["cluster"], "balancer")
+    return next((vm["name"] for vm in balancers if vm["name"] != __grains__["id"]), None)
+
+
+def _tell(key, entry, lone):
+    """Return what the other balancer has after it heard of ``entry``, None if it is silent."""
+    try:
+        return _ask("copies.adopt", key=key, value=entry[0], revision=entry[1])
+    except (SaltException, OSError):
+        if lone:
+            return None
+        raise
 
 
 def _ask(function, to=None, **arguments):
@@ -269,14 +326,15 @@ def _ask(function, to=None, **arguments):
         opts = salt.config.client_config("/etc/salt/master")
         __context__["copies.jobs"] = __utils__["jobs.client"](opts)
     jobs, to = __context__["copies.jobs"], to or _other()
-    answer, problem = jobs.ask(to, function, arguments, time.time() + PATIENCE)
+    gone = lambda: __salt__["heartbeat.unreachable"](to)  # noqa: E731
+    answer, problem = jobs.ask(to, function, arguments, time.time() + PATIENCE, gone)
     if problem:
         raise CommandExecutionError(f"{to} could not keep the record: {problem}")
     return answer
 
 
 def _without():
-    return _read(f"{DIRECTORY}/.without")
+    return _read(f"{DIRECTORY}/.without") or {}
 
 
 def _read(path):
@@ -284,6 +342,6 @@ def _read(path):
         with open(path, encoding="utf-8") as file:
             return json.load(file)
     except FileNotFoundError:
-        return {}
+        return None
     except ValueError as error:
         raise CommandExecutionError(f"{path} is damaged: {error}") from error

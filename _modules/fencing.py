@@ -7,8 +7,10 @@ code 0 for done and for "on", 2 for "off". That an agent says "done" is no proof
 says when asked for the status afterwards, and what is not heard any more; an agent that lies,
 hangs or refuses is followed by the next one: first those of the VM, then those of its server.
 
-Two balancers that lost each other must not switch each other off. The one that does not hold the
-director waits ``cluster.fencing.delay`` first, and is dead by then if the other is at work.
+Two balancers that lost each other must switch off neither each other nor each other's copy of the
+data. So the other balancer answers, or goes off before anything else does; and who did not hold the
+director when they last heard each other waits ``cluster.fencing.delay`` before it does that, and is
+dead by then if the other is at work.
 """
 
 import os
@@ -45,7 +47,9 @@ def off(vm):
         salt lb1 fencing.off file2
     """
     methods, began, tried = _methods(vm), time.monotonic(), []
-    if methods and not __salt__["claim.held"]("director"):
+    if __pillar__["cluster"]["vms"][vm]["role"] != "balancer":
+        __salt__["copies.secure"]()
+    elif methods and not _is_preferred():
         time.sleep(__pillar__["cluster"]["fencing"]["delay"])  # if the other is at work, we die
     for level, names, method in methods:
         if problem := _cut(method, names):
@@ -93,6 +97,11 @@ def packages():
         for one in devices
     }
     return sorted(found - {""})
+
+
+def _is_preferred():
+    """Return whether this VM holds the director, and did when the balancers last agreed."""
+    return bool(__salt__["claim.held"]("director")) and not __salt__["copies.parted"]("director")
 
 
 def _methods(vm):

@@ -54,6 +54,25 @@ def view():
         raise CommandExecutionError(f"there is no view of heartbeatd in {VIEW}: {error}") from error
 
 
+def unreachable(vm):
+    """
+    Return whether ``vm`` is dead as heard here, or hears this VM no more: neither does a job reach
+    it then, nor can it answer. False without a view of now.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt lb1 heartbeat.unreachable lb2
+    """
+    try:
+        found = view()
+    except CommandExecutionError:
+        return False
+    peer = found["peers"].get(vm, {}) if __utils__["hands.is_fresh"](found) else {}
+    return peer.get("state") == "dead" or peer.get("silent", {}).get(__grains__["id"]) == "lost"
+
+
 def lost(names):
     """
     Return those of the VMs ``names`` that every balancer and witness heard here calls lost.

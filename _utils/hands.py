@@ -28,10 +28,7 @@ class Hands:
             return None, f"the job could not be published: {error}"
 
     def _lost(self, vm):
-        """Neither does a job reach a VM that hears this one no more, nor can it answer."""
-        heard, _ = self.attempt("heartbeat.view")
-        peer = heard["peers"].get(vm, {}) if is_fresh(heard) else {}
-        return peer.get("state") == "dead" or peer.get("silent", {}).get(self.me) == "lost"
+        return bool(self.attempt("heartbeat.unreachable", vm)[0])
 
     def post(self, vm, function, arguments):
         """Return what went wrong, or None."""

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import shutil
 
 import pytest
 from salt.exceptions import CommandExecutionError
@@ -19,7 +20,7 @@ class Balancer:
         cluster["arbiter"] = {"driver": driver, "members": []}
         self.confirmed, self.fenced = {}, []
         salt = {"marks.read": lambda: {"confirmed": self.confirmed},
-                "fencing.off": self.fence}
+                "fencing.off": self.fence, "heartbeat.unreachable": lambda vm: False}
         pillar = {"cluster": cluster}
         self.copies = load("_modules/copies.py", salt=salt, pillar=pillar, grains={"id": name})
         self.copies.DIRECTORY, self.copies.RUN = str(folder / "disk"), str(folder / "run")
@@ -37,17 +38,17 @@ class Balancer:
         self.site[vm].alive = False
         return {"device": "pdu1"}
 
-    def ask(self, vm, function, arguments, deadline):
+    def ask(self, vm, function, arguments, deadline, lost):
         other = self.site[vm]
-        if self.site.cut or not other.alive:
+        self.site.jobs.append(function)
+        if self.site.cut or not other.alive or len(self.site.jobs) > self.site.breaks:
             return None, None
         call = getattr(other.copies, function.partition(".")[2])
         return copy.deepcopy(call(**json.loads(json.dumps(arguments)))), None
 
     def boot(self):
         self.alive = True
-        for path in (self.folder / "run").glob("*"):
-            path.unlink()
+        shutil.rmtree(self.folder / "run", ignore_errors=True)
 
 
 class Site(dict):
@@ -55,6 +56,7 @@ class Site(dict):
 
     def __init__(self, folder, driver):
         self.cut, self.switch = False, True
+        self.jobs, self.breaks = [], 10_000  # jobs until the link breaks
         for name in ("lb1", "lb2", "file1"):
             self[name] = Balancer(name, folder / name, driver, self)
 
@@ -178,3 +180,111 @@ def test_the_director_and_the_marks_move_on_one_disk_and_the_higher_wins_afterwa
     site["lb1"].boot()
     assert site["lb1"].arbiter.read("director")["holder"] == "lb2"
     assert site["lb1"].arbiter.load("marks")["value"] == "{}"
+
+
+def served_by_lb1(site):
+    site["lb1"].arbiter.create("director", "lb1")
+    site["lb1"].arbiter.swap("director", "founded", holder="lb1", epoch=1)
+
+
+def test_a_director_that_moved_alone_does_not_keep_the_data_from_moving(tmp_path):
+    site = Site(tmp_path, "fencing").found()
+    served_by_lb1(site)
+    site["lb1"].alive = False
+    assert site["lb2"].arbiter.swap("director", "promote", holder="lb2")["swapped"]
+    assert site["lb2"].copies.parted("director")
+    assert site["lb2"].arbiter.read("files")["holder"] == "file1"
+    assert site["lb2"].copies.secure()
+    assert site["lb2"].fenced == ["lb1"]
+    assert promote(site["lb2"])
+    site["lb1"].boot()
+    assert site["lb1"].arbiter.read("files")["holder"] == "file2"
+    assert not site["lb2"].copies.parted("director")
+
+
+def test_a_switch_that_works_at_the_second_try_is_asked_again(tmp_path):
+    site = Site(tmp_path, "fencing").found()
+    site["lb1"].alive, site.switch = False, False
+    for _ in range(2):
+        with pytest.raises(CommandExecutionError, match="could not be switched off"):
+            promote(site["lb2"])
+    site.switch = True
+    assert promote(site["lb2"])
+
+
+@pytest.mark.parametrize("name", ["lb1", "lb2"])
+def test_nothing_is_written_if_the_other_one_is_silent_from_the_start(tmp_path, name):
+    site = Site(tmp_path, "operator").found()
+    site.cut = True
+    before = site[name].copies.own("files")
+    with pytest.raises(CommandExecutionError):
+        promote(site[name])
+    assert site[name].copies.own("files") == before
+
+
+def in_doubt(site, name):
+    """Let the other balancer fall silent between the question and the change."""
+    site.breaks = len(site.jobs) + 1
+    with pytest.raises(CommandExecutionError):
+        promote(site[name])
+    assert site[name].copies.parted("files")
+
+
+@pytest.mark.parametrize("name", ["lb1", "lb2"])
+def test_a_change_in_doubt_grants_nothing_here_and_is_what_both_go_on_from(tmp_path, name):
+    site = Site(tmp_path, "operator").found()
+    in_doubt(site, name)
+    assert site[name].arbiter.read("files")["holder"] == "file1"
+    site.breaks = 10_000
+    answer = site[name].arbiter.swap("files", "serve_alone", holder="file1", epoch=1)
+    assert answer["swapped"] is False, "the other one may have acted on it before"
+    assert holders(site) == ["file2", "file2"]
+    assert site[name].arbiter.read("files")["holder"] == "file2"
+
+
+def test_who_goes_on_without_the_dead_goes_on_from_what_is_in_doubt(tmp_path):
+    """The dead one may have had it, and put the new holder in charge before it died."""
+    site = Site(tmp_path, "operator").found()
+    in_doubt(site, "lb2")
+    site["lb1"].alive, site["lb2"].confirmed = False, {"lb1": 1}
+    answer = site["lb2"].arbiter.swap("files", "serve_alone", holder="file1", epoch=1)
+    assert answer["swapped"] is False
+    assert answer["record"]["holder"] == "file2"
+
+
+def test_two_who_change_it_at_once_do_not_both_succeed(tmp_path):
+    """The other one's change arrives between the question and the write."""
+    site = Site(tmp_path, "operator").found()
+    revision = site["lb1"].arbiter.look("files")["revision"]
+    tell, rival = site["lb1"].copies._tell, site["lb2"].arbiter
+
+    def overtaken(*arguments):
+        site["lb1"].copies._tell = tell
+        there = tell(*arguments)
+        assert rival.swap("files", "serve_alone", holder="file1", epoch=1)["swapped"]
+        return there
+
+    site["lb1"].copies._tell = overtaken
+    answer = site["lb1"].arbiter.swap("files", "promote", revision=revision, holder="file2")
+    assert answer["swapped"] is False
+    assert holders(site) == ["file1", "file1"]
+    assert not site["lb1"].copies.parted("files")
+
+
+def test_revisions_go_on_where_the_founder_was(site):
+    """Its claim has voided the permissions up to there."""
+    founder = site["file1"].arbiter.look("files")["revision"]
+    assert founder > 1
+    assert site["lb1"].arbiter.look("files")["revision"] == founder
+
+
+def test_two_balancers_that_answer_each_other_need_no_power_switch(site):
+    assert site["lb1"].copies.secure()
+    assert site["lb1"].fenced == []
+
+
+def test_without_a_switch_nobody_is_safe_from_a_silent_balancer(tmp_path):
+    site = Site(tmp_path, "operator").found()
+    site.cut = True
+    with pytest.raises(CommandExecutionError, match="ha.confirm_dead lb2"):
+        site["lb1"].copies.secure()

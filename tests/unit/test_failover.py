@@ -87,6 +87,9 @@ class Site:
         line = json.loads(json.dumps(line))
         self.log = [*[old for old in self.log if old["id"] != line["id"]], line]
 
+    def heartbeat_unreachable(self, vm):
+        return vm in self.lost
+
     def heartbeat_view(self):
         seen = report(self.me, self.lost, self.held, self.health, self.late)
         return {**seen, "age": self.stale}

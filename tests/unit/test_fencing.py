@@ -40,6 +40,7 @@ class Site:
 
     def __init__(self, folder):
         self.folder, self.heard, self.director = folder, [], 3
+        self.parted, self.secured = False, []
         cluster = pillars.cluster()
         cluster["heartbeat"]["keepalive"] = 0.01
         devices = {
@@ -59,9 +60,14 @@ class Site:
             "_modules/fencing.py", grains={"id": "lb2"},
             pillar={"cluster": cluster,
                     "secrets": {"fencing": dict.fromkeys(devices, "pass word=1")}},
-            salt={"heartbeat.view": self.view, "claim.held": lambda resource: self.director},
+            salt={"heartbeat.view": self.view, "claim.held": lambda resource: self.director,
+                  "copies.parted": lambda key: self.parted, "copies.secure": self.secure},
         )
         self.module.DIRECTORY, self.module.TIMEOUT = str(folder), 1
+
+    def secure(self):
+        asked = self.folder / "asked"
+        self.secured.append(asked.exists())
 
     def behave(self, **modes):
         for name, mode in modes.items():
@@ -140,14 +146,24 @@ def test_every_agent_is_in_a_package_unless_the_pillar_says_that_it_is_there(sit
         "fence-agents-apc-snmp", "fence-agents-ipmilan", "fence-agents-try"]
 
 
-def test_the_balancer_that_does_not_serve_waits_first(site):
+def test_no_copy_of_the_data_goes_off_before_the_other_balancer_is_known(site):
+    site.module.off("file1")
+    assert site.secured == [False], "before any device was asked"
+    site.module.off("lb1")
+    assert len(site.secured) == 1, "the other balancer is what this is about"
+
+
+@pytest.mark.parametrize(("held", "parted", "waits"), [(3, False, 0), (0, False, 1), (3, True, 1)])
+def test_who_did_not_serve_when_they_last_agreed_waits_before_it_cuts_the_other(
+    site, held, parted, waits
+):
     waited = []
     site.module.time = types.SimpleNamespace(**vars(time) | {"sleep": waited.append})
+    site.director, site.parted = held, parted
     site.module.off("file1")
     assert 0.4 not in waited
-    site.director = 0
-    site.module.off("file1")
-    assert waited.count(0.4) == 1
+    site.module.off("lb1")
+    assert waited.count(0.4) == waits
 
 
 def test_the_state_of_every_switch_can_be_asked(site):
