@@ -120,6 +120,23 @@ def seen(resource):
     return _load(resource)["epoch"]
 
 
+def probe(resource):
+    """
+    Write the note of ``resource`` again as it is: could this VM claim it?
+
+    Raises CommandExecutionError if it could not: a full disk, one that is read-only, a damaged
+    note.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt file2 claim.probe files
+    """
+    with _locked(resource):
+        _store(resource, _load(resource))
+
+
 def hold(resource, epoch):
     """
     Say from now on, in every heartbeat, that this VM serves ``resource`` in ``epoch``.

@@ -23,6 +23,8 @@ JOB, PATIENT = 5, 60
 # Seconds that visitors get to finish with a drained web server; a page takes well below one, an
 # upload may take longer and is then cut off.
 DRAINED = 20
+# Seconds that a replica gets to apply what it has received. Too short errs towards a refusal.
+APPLIED = 10
 AGAIN = 20  # times that a plan is made anew because somebody else was at work
 DECIDE = "decide.decide"
 # Seconds in which heartbeats tell everybody that something was given up.
@@ -51,7 +53,7 @@ def switch(resource, vm, lose_writes_of=None):
         return _refused([*decision.rejected, *lost])
     if not decision.actions:
         return _yes(f"{vm} holds {resource} already.")
-    if unready := _unready(view):
+    if unready := _unready(view) or _unprepared(view, decision):
         return unready
     problem = _perform(f"ha.switch {resource} {vm}", "moves.switch", resource, vm, **forced)
     return _no(problem) if problem else _yes(f"{vm} holds {resource} now.")
@@ -73,7 +75,7 @@ def evacuate(where, why=None):
     refused = [*decision.rejected, *_left(view["cluster"], vms)]
     if refused:
         return _refused(refused)
-    if unready := _unready(view):
+    if unready := _unready(view) or _unprepared(view, decision):
         return unready
     web = __utils__["leaving.of_role"](view["cluster"], vms, "web")
     unheard = _drain(view, web, vms)
@@ -183,6 +185,18 @@ def _unready(view):
             me = view["me"]
             return _no(f"Nothing was changed: the Salt master of {me} takes no job: {problem}")
         time.sleep(LOOK)  # until it does, or the deadline
+
+
+def _unprepared(view, decision):
+    """Return an answer if a VM that is to take over says that it could not."""
+    told = []
+    for resource, vm, function, arguments in __utils__["moves.questions"](view, decision):
+        if function == "mysql_replication.has_all":
+            arguments = {**arguments, "deadline": time.time() + APPLIED}
+        _, problem = __salt__["overview.ask"]([vm], function, 2 * APPLIED, **arguments)[vm]
+        if problem:
+            told.append(f"{resource}: {function} on {vm}: {problem}")
+    return _refused(told) if told else None
 
 
 def _go_on(told, what):

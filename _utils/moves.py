@@ -61,6 +61,26 @@ def restore(view, where):
     return _all({**view, "absent": back}, where, _return)
 
 
+def questions(view, decision):
+    """
+    Return what to ask before the first step, as ``(resource, vm, function, arguments)``: whether
+    each successor can write down that it serves, and whether it has applied what the living primary
+    committed. No view tells that, and with its predecessor gone there would be no way back.
+    """
+    asked = []
+    for resource, steps in decision.actions.items():
+        swap = steps[0]
+        if swap.get("transition") not in ("promote", "abandon"):
+            continue
+        successor, holder = swap["arguments"]["holder"], swap["record"]["holder"]
+        asked.append((resource, successor, "claim.probe", {"resource": resource}))
+        leave = next(step for step in steps if step["do"] == "deactivate")
+        if (resource, swap["transition"], leave["wait"]) == ("database", "promote", True):
+            replica = decide.topology.traffic_address(view["cluster"], successor, "replication")
+            asked.append((resource, holder, "mysql_replication.has_all", {"replica": replica}))
+    return asked
+
+
 def _all(view, where, plan):
     steps, refused = [], []
     for resource in decide.ROLES:

@@ -236,7 +236,7 @@ def minion_config(cluster, name):
         # for it may have lost the question. Ends when Salt's _connect_minion builds a new Minion
         # after destroy().
         "request_channel_timeout": 30,
-        "request_channel_tries": 2,
+        "request_channel_tries": 4,
         "mine_enabled": False,
         "enable_fqdns_grains": False,  # resolves every own address: seconds without a name server
         "enable_gpu_grains": False,

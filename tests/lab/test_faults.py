@@ -343,6 +343,18 @@ def test_a_full_disk_loses_nothing_and_serves_again_when_there_is_room(trial, re
     trial.served(3 * SOON)
 
 
+@pytest.mark.parametrize("resource", ["files", "database"])
+def test_a_move_to_a_vm_without_room_for_its_claim_is_refused(trial, resource):
+    """With the old holder gone there would be no way back from a successor that cannot start."""
+    holder, vm = trial.holder(resource), trial.standby(resource)
+    trial.run_in(vm, "fallocate -l $(($(stat -f -c '%f*%S' /var/lib/cluster))) /var/filling")
+    done = trial.ha("switch", resource, vm)
+    trial.run_in(vm, "rm -f /var/filling")
+    assert done.returncode != 0 and "Refused, nothing was changed" in done.stdout, done.stdout
+    assert trial.holder(resource) == holder
+    trial.served(SOON)
+
+
 @slow
 @pytest.mark.allowed("disk")
 def test_a_disk_below_drbd_fails_and_the_site_goes_on(trial):

@@ -1,6 +1,7 @@
 """The local guard: what is late or outdated is refused, on the disk and before anything happens."""
 
 import json
+import os
 import threading
 import time
 
@@ -88,6 +89,18 @@ def test_a_cut_while_writing_leaves_the_old_note(claim):
     assert claim.seen("files") == 3
     claim.take("files", 4, soon())
     assert claim.seen("files") == 4
+
+
+def test_whether_a_claim_could_be_kept_is_found_out_without_one(claim):
+    claim.probe("files")
+    assert claim.seen("files") == 0
+    claim.take("files", 3, soon())
+    claim.probe("files")
+    assert claim.seen("files") == 3
+    os.mkdir(f"{claim.DIRECTORY}/files.json.new")  # as good as a full disk: nothing can be written
+    with pytest.raises(CommandExecutionError, match="cannot keep the claim"):
+        claim.probe("files")
+    assert claim.seen("files") == 3
 
 
 def test_settled_survives_later_epochs(claim):

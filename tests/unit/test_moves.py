@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests import pillars
 from tests.loading import load
 from tests.unit.test_decide import DATA, HOLDERS, STANDBYS, World, short
 
@@ -29,6 +30,28 @@ def test_a_planned_switch_ends_the_old_holder_before_the_new_one_starts(resource
     ]}
     assert decision.actions[resource][1]["wait"] is True
     assert decision.rejected == []
+
+
+def test_a_successor_is_asked_whether_it_could_before_its_predecessor_ends():
+    world = World()
+    world.view["cluster"] = pillars.cluster()
+    asked = moves.questions(world.view, moves.switch(world.view, "database", "db2"))
+    address = pillars.cluster()["vms"]["db2"]["addresses"]["internal"]
+    assert asked == [
+        ("database", "db2", "claim.probe", {"resource": "database"}),
+        ("database", "db1", "mysql_replication.has_all", {"replica": address}),
+    ]
+    everything = moves.questions(world.view, moves.evacuate(world.view, "server1"))
+    assert [entry[:2] for entry in everything] == [
+        ("director", "lb2"), ("files", "file2"), ("database", "db2"), ("database", "db1")]
+
+
+def test_a_lost_primary_is_not_asked_and_a_swap_that_moves_nothing_asks_nobody():
+    world = World().lose("db1")
+    found = moves.questions(world.view, moves.switch(world.view, "database", "db2"))
+    assert [entry[2] for entry in found] == ["claim.probe"]
+    alone = moves.decide.alone(moves.decide.look(World().view, "files")[0], "why")
+    assert moves.questions({}, moves.decide.Decision({"files": alone}, "", [])) == []
 
 
 def test_a_switch_to_the_holder_has_nothing_to_do():

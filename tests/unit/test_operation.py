@@ -29,7 +29,7 @@ class Site:
     def __init__(self, **more):
         self.done, self.on, self.absent, self.silent = [], 1, [], []
         self.plans, self.problems, self.mirrored = [], {}, True
-        self.notes, self.busy = [], 0
+        self.notes, self.busy, self.asked = [], 0, []
         self.web = {name: {"state": "up", "drained": False} for name in ("web1", "web2")}
         self.members = {name: {"answers": True} for name in ("lb1", "lb2", "witness")}
         self.booting, self.here = [], []
@@ -89,6 +89,9 @@ class Site:
         if function == "decisions.note":
             self.notes.append((*names, arguments["line"]))
             return {}
+        if function in ("claim.probe", "mysql_replication.has_all"):
+            self.asked.append((function, *names))
+            return {name: [None, self.problems.get(function)] for name in names}
         self.done.append((function, arguments["name"]))
         return {name: [{}, self.problems.get(name)] for name in names}
 
@@ -117,6 +120,18 @@ def test_a_switch_is_carried_out():
         "told": "file2 holds files now.", "right": True}
     assert site.done == [("carry_out", "files")]
     assert site.given == ("files", "file2")
+
+
+@pytest.mark.parametrize("command", [("switch", "database", "db2"), ("evacuate", "server1")])
+@pytest.mark.parametrize(("function", "vm"), [
+    ("claim.probe", "db2"), ("mysql_replication.has_all", "db1")])
+def test_what_only_its_vm_knows_refuses_a_move_before_the_first_step(command, function, vm):
+    site = Site(planned=False, problems={function: "no space left"})
+    found = getattr(site.operation, command[0])(*command[1:])
+    assert found["right"] is False
+    assert found["told"].startswith("Refused, nothing was changed:\n")
+    assert f"database: {function} on {vm}: no space left" in found["told"]
+    assert site.done == []
 
 
 def test_a_switch_to_the_holder_does_nothing():
