@@ -23,8 +23,8 @@ The view: now (Unix seconds), cluster (the pillar), me (the master that decides)
 ``files.restarted`` (a local restart did not help), ``files.waiting`` (writes wait for the mirror),
 ``files.frozen`` (for longer than deadtime), ``files.following``, ``files.fit`` (this standby has
 everything and could serve), ``files.mirror`` (False: the standby answers, without a disk),
-``director.networks``), absent and confirmed (VMs or servers out on purpose / dead by an operator's
-word), history (failovers and failed activations), driver.
+``director.networks``, ``director.addresses``), absent and confirmed (VMs or servers out on
+purpose / dead by an operator's word), history (failovers and failed activations), driver.
 """
 
 import importlib.util
@@ -225,6 +225,8 @@ def _holder_alive(case):
     if case.data and case.health(holder, "service") is False:
         steps = _restart(case, f"the service of {case.resource} on {holder} fails")
         return steps, [case.refuse(("RESTART_FIRST", {"vm": holder}), "failover")]
+    if not case.data and case.health(holder, "addresses") is False:
+        return _activate(case, f"{holder} serves as the director without its addresses")
     if steps := _replaced(case):
         return steps, []
     return _mirroring(case) if case.data else ([], [])

@@ -232,6 +232,18 @@ def test_a_foreign_host_with_the_public_address_is_noticed_and_outlived(trial):
     assert trial.holder("director") == holder
 
 
+@pytest.mark.parametrize("resource", MOVING)
+def test_an_address_that_somebody_takes_off_is_back_on_the_same_vm(trial, resource):
+    vm = trial.holder(resource)
+    *_, entry = trial.lab.topology.floating(trial.lab.cluster, vm, resource)
+    trial.run_in(vm, "ip addr del {address}/{prefix} dev {interface}".format(**entry))
+    time.sleep(1)
+    wait_until(lambda: entry["address"] in trial.lab[vm].run(["ip", "addr"]).stdout,
+               "the address", SOON)
+    trial.served(SOON)
+    assert trial.holder(resource) == vm
+
+
 # --- the witness and the masters -----------------------------------------------------------------
 
 @slow

@@ -274,6 +274,12 @@ def test_a_mirror_that_has_no_disk_any_more_is_no_mirror_in_the_record():
     assert world.steps("files") == []
 
 
+def test_a_director_without_its_addresses_takes_them_again():
+    assert World().say("lb1", addresses=False).steps("director") == ["activate lb1 3"]
+    for word in (True, None):
+        assert World().say("lb1", addresses=word).steps("director") == []
+
+
 def test_a_director_that_serves_after_failed_activations_is_left_alone():
     failed = {"what": "activation failed", "resource": "director", "vm": "lb1", "epoch": 3, "at": 9}
     world = World(history=[failed, failed]).lose("lb2", observers=("lb1", "witness"))

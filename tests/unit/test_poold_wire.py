@@ -30,7 +30,7 @@ floating = {"public": {"interface": "eth0", "address": "203.0.113.10"},
             "internal": {"interface": "eth1", "address": "192.168.10.1"}}
 wires = poold_wire.Wires({"peer": "lb2", "links": ["internal"], "floating": floating,
                           "gateway": "203.0.113.1"})
-seen = {"peers": {"lb2": {"state": "up", "claims": {"director": [3, 1]},
+seen = {"own": {"claims": {}}, "peers": {"lb2": {"state": "up", "claims": {"director": [3, 1]},
                           "links": {"internal": {"state": "up"}}}}}
 poold_wire.view = lambda: seen
 answers = {}
@@ -124,6 +124,24 @@ answers["defended"] = wires.wires["public"].defended
 """
     answers, _ = on_the_wires(story, tmp_path)
     assert answers == {"told": True, "foreign": False, "defended": 0.0}
+
+
+def test_a_director_whose_address_was_taken_off_says_so(tmp_path):
+    story = """
+word = lambda: json.load(open(sys.argv[1] + "/director.addresses.json"))["ok"]
+await soon(lambda: wires.found["networks"] is True)
+answers["standby"] = word()
+ip("addr", "add", "203.0.113.10/24", "dev", "eth0")
+ip("addr", "add", "192.168.10.1/24", "dev", "eth1")
+seen["own"]["claims"]["director"] = [4, 2]
+answers["serves"] = await soon(lambda: word() is True)
+ip("addr", "del", "192.168.10.1/24", "dev", "eth1")
+answers["told"] = await soon(lambda: word() is False)
+ip("addr", "add", "192.168.10.1/24", "dev", "eth1")
+answers["again"] = await soon(lambda: word() is True)
+"""
+    answers, _ = on_the_wires(story, tmp_path)
+    assert answers == {"standby": None, "serves": True, "told": True, "again": True}
 
 
 def test_who_holds_an_address_is_told_again_when_the_other_one_gave_it_up(tmp_path):

@@ -30,6 +30,7 @@ DEFEND = 0.2  # seconds between two answers to a stranger
 AFTER = 3.0  # seconds for which it is told again who holds an address now
 HEARD = 2.5  # seconds for which an answer counts; errs on the side of a slow router
 OVER = 15.0  # seconds after which a duplicate that was not seen again is over
+MISSING = 4  # looks in a row without an address; an activation takes one between its two
 STALE = 3.0  # seconds after which heartbeatd's view says nothing any more
 VIEW = "/run/cluster/heartbeat.json"
 HELD = 2  # in a claim of the view: served, not only known
@@ -157,7 +158,7 @@ class Wires:
             for name, entry in config["floating"].items()
         }
         self.found = {"networks": None, "why": "", "duplicates": []}
-        self.foreign, self.given_up = False, float("-inf")
+        self.foreign, self.given_up, self.missing = False, float("-inf"), 0
 
     async def run(self):
         while True:
@@ -184,6 +185,14 @@ class Wires:
                 print(f"<3>{entry['address']} is also used by {entry['mac']}", file=sys.stderr)
         self.found = {"networks": ok, "why": why, "duplicates": duplicates}
         health.write("director.networks", ok)
+        health.write("director.addresses", self.addresses(seen))
+
+    def addresses(self, seen):
+        """Return whether a director that serves here has its addresses; None where it does not."""
+        own = seen and seen["own"]["claims"].get("director")
+        serves, here = own and own[1] == HELD, all(wire.holds() for wire in self.wires.values())
+        self.missing = 0 if here or not serves else self.missing + 1
+        return self.missing < MISSING if serves else None
 
     def told(self):
         return {"networks": {"ok": self.found["networks"], "why": self.found["why"]},
