@@ -22,7 +22,7 @@ STEP_DOWN = "/usr/local/lib/cluster/step-down.d/files"
 ERRORS = (CommandExecutionError, SaltInvocationError, OSError)
 
 
-def activate(epoch, deadline, alone=None, lose_writes=False):
+def activate(epoch, deadline, alone=None, lose_writes=False, await_peer=False):
     """
     Serve moodledata from this VM; safe to repeat.
 
@@ -30,6 +30,7 @@ def activate(epoch, deadline, alone=None, lose_writes=False):
     alone: the revision of the swap that permits to serve without the mirror, or None. On a VM that
     serves already it releases suspended writes; None leaves everything as synchronous as it is.
     lose_writes: an operator gave up what only the other side has, so a disk that is behind will do.
+    await_peer: the other side has been told to give up at this moment; wait for that.
     Returns files.status with the seconds each step took. Raises CommandExecutionError, passive
     again unless it served before, if the claim is refused or a step fails.
 
@@ -43,6 +44,8 @@ def activate(epoch, deadline, alone=None, lose_writes=False):
         __salt__["claim.hold"](RESOURCE, epoch)
         seconds = {}
         try:
+            if await_peer:
+                __salt__["files_data.await_passive"](deadline)
             _steps(epoch, deadline, alone, lose_writes, seconds)
         except ERRORS as err:
             left = [] if served else _give_up()[0]

@@ -23,6 +23,7 @@ VERDICT = "/run/cluster/verdict/files"  # read by the fence-peer handler
 BEHIND = "/var/lib/cluster/files.behind"  # written by files_watch and by a handler of DRBD
 PEER = 20  # seconds a founder waits for its peer, because with it no first sync is needed
 GRANTED = 10  # seconds a permission lasts at most if whoever gave it was killed meanwhile
+PASSIVE = 10  # seconds a predecessor gets to give up; as long as its command is valid
 LETTING_GO = 5  # seconds; the kernel drops what NFS or udev had open a moment after they ended
 TIMEOUT = 20  # seconds; of a mount with a long journal. More than a takeover may ever last.
 WWW_DATA = 33  # fixed by Debian's base-passwd on every VM
@@ -74,6 +75,28 @@ def primary(epoch, deadline, alone=None, lose_writes=False):
         _promote_mirrored(now)
     else:
         _promote_alone(now, epoch, alone, lose_writes)
+
+
+def await_passive(deadline):
+    """
+    Wait until the peer is Secondary or gone; ten seconds at most, and not past ``deadline``.
+
+    Raises CommandExecutionError if it is Primary still.
+
+    CLI Example::
+
+        salt file2 files_data.await_passive 1767225600
+    """
+    ends = min(deadline, time.time() + PASSIVE)
+    while True:
+        now = __salt__["drbd.status"](DRBD)
+        if not now["configured"] or now["connection"] != "Connected":
+            return
+        if now["peer_role"] == "Secondary":
+            return
+        if time.time() > ends:
+            raise CommandExecutionError("the peer is still Primary")
+        time.sleep(0.05)  # between two looks at a named condition with a deadline
 
 
 def up():

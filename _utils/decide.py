@@ -14,8 +14,9 @@ What this module owes them is the order of the steps:
 So a decision can be repeated, and a second master finishes what a dying one began: it finds the
 record changed and the VM not there yet. Steps of one resource go one after the other, those of
 different resources at the same time; the first step that fails ends its resource's list. A step
-with ``wait`` false is sent and not waited for; ``lose_writes`` (of `_utils/moves.py`) tells a VM to
-serve from what it has, although it knows that this is not all.
+with ``wait`` false is sent and not waited for, one ``beside`` the next is waited for at the end;
+``await_peer`` tells a VM that its predecessor is about to give up, ``lose_writes`` (of
+`_utils/moves.py`) to serve from what it has, although it knows that this is not all.
 
 The view: now (Unix seconds), cluster (the pillar), me (the master that decides), records (resource
 -> record, {} absent, None unknown), revisions (resource -> int), views (see `_utils/presence.py`;
@@ -379,6 +380,9 @@ def takeover(case, standby, reason, alive, forced=False):
     """
     Return the steps that put ``standby`` in charge: a living holder has gone passive before its
     successor starts, a lost one is told as well. forced: the writes of the holder are given up.
+
+    Of files, both are told at once: DRBD tells the successor when the other one is passive, sooner
+    than two jobs could.
     """
     epoch, swap = case.record["epoch"] + 1, case.swap("promote", reason, holder=standby)
     if forced:
@@ -387,6 +391,8 @@ def takeover(case, standby, reason, alive, forced=False):
     leave = case.job("deactivate", case.holder, reason, epoch=epoch, wait=alive)
     if not case.data and case.health(case.holder, "networks") is False:
         leave["deadline"] = case.view["now"] + UNHEARD
-    steps += [swap, leave]
     more = {"lose_writes": True} if forced else {}
+    if alive and not forced and case.resource == "files":
+        leave["beside"], more["await_peer"] = True, True
+    steps += [swap, leave]
     return [*steps, case.job("activate", standby, reason, epoch=epoch, alone=case.data, **more)]

@@ -70,23 +70,37 @@ def _take(resource, steps, hands, told, commands):
 
 
 def _steps(resource, steps, hands, told, commands):
-    permission = None
+    permission, beside, ended = None, [], []
     for step in steps:
         if step.get("wait") is False:
             commands.waiting.append((resource, step))
             continue
-        began, at = time.monotonic(), time.time()
-        try:
-            result, facts = _step(resource, step, permission, hands, commands.out)
-        except Exception as error:  # whatever it is, it ends this list and not the failover
-            log.exception("a step of %s broke off", resource)
-            result, facts = "failed", {"error": repr(error)}
-        seconds = round(time.monotonic() - began, 3)
-        told.append(_entry(resource, step, result, at=at, seconds=seconds, **facts))
-        if result != "ok":
-            return False
-        permission = facts.get("revision", permission)
-    return True
+        given = (resource, step, permission, hands, told, commands)
+        if step.get("beside"):
+            beside.append(threading.Thread(target=lambda given: ended.append(_one(*given)),
+                                           args=(given,), daemon=True))  # fmt: skip
+            beside[-1].start()
+            continue
+        ended.append(_one(*given))
+        if ended[-1]["result"] != "ok":
+            break
+        permission = ended[-1].get("revision", permission)
+    for thread in beside:
+        thread.join()
+    return all(entry["result"] == "ok" for entry in ended)
+
+
+def _one(resource, step, permission, hands, told, commands):
+    """Carry one step out; return its entry, which is also told."""
+    began, at = time.monotonic(), time.time()
+    try:
+        result, facts = _step(resource, step, permission, hands, commands.out)
+    except Exception as error:  # whatever it is, it ends this list and not the failover
+        log.exception("a step of %s broke off", resource)
+        result, facts = "failed", {"error": repr(error)}
+    seconds = round(time.monotonic() - began, 3)
+    told.append(_entry(resource, step, result, at=at, seconds=seconds, **facts))
+    return told[-1]
 
 
 def _step(resource, step, permission, hands, out):
@@ -128,8 +142,7 @@ def _arguments(step, permission):
     if step["do"] == "activate":
         # None: only with the mirror. A number: the revision of the swap that permits more.
         arguments["alone"] = permission if step.get("alone") else None
-        if step.get("lose_writes"):
-            arguments["lose_writes"] = True
+        arguments |= {name: True for name in ("lose_writes", "await_peer") if step.get(name)}
     return arguments
 
 

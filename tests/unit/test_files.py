@@ -486,6 +486,29 @@ def test_a_passive_peer_stays_connected_at_a_planned_move(vm):
     assert not {"disconnect", "connect"} & set(server.done)
 
 
+def test_who_is_told_together_with_its_predecessor_waits_until_that_is_passive(vm):
+    server, roles = vm(peer_role="Primary"), iter(["Primary", "Primary", "Secondary"])
+
+    def status(resource):
+        server.drbd["peer_role"] = next(roles, "Secondary")
+        return server.drbd
+
+    server.data.__salt__["drbd.status"] = status
+    server.module.activate(2, time.time() + 60, alone=7, await_peer=True)
+    assert server.done == IN_ORDER, "neither disconnected nor too early"
+
+
+def test_a_predecessor_that_stays_primary_or_vanishes_is_not_waited_for_for_ever(vm):
+    server = vm(peer_role="Primary")
+    server.data.PASSIVE = 0.1
+    with pytest.raises(CommandExecutionError, match="the peer is still Primary"):
+        server.module.activate(2, time.time() + 60, alone=7, await_peer=True)
+    assert "promote" not in server.done
+    gone = vm(**ALONE)
+    gone.module.activate(2, time.time() + 60, alone=7, await_peer=True)
+    assert "promote" in gone.done
+
+
 @pytest.mark.parametrize("drbd", [ALONE, {**ALONE, "disk": "Consistent"}])
 def test_complete_data_serves_alone_only_by_permission(vm, drbd):
     server = vm(**drbd)

@@ -71,6 +71,37 @@ def test_the_swaps_revision_is_the_permission_and_the_old_holder_is_told_last():
     assert told[1]["answer"] == {"seconds": {"mount": 0.3}}
 
 
+LEAVE = {**PUT_OFF, "wait": True, "beside": True}
+
+
+def test_a_step_beside_the_next_one_is_waited_for_at_the_end():
+    hands, gate, plain = Hands(), threading.Event(), Hands.ask
+
+    def ask(vm, function, arguments, published):
+        if function == "files.deactivate":
+            assert gate.wait(20), "the next step did not begin meanwhile"
+        gate.set()
+        return plain(hands, vm, function, arguments, published)
+
+    hands.ask = ask
+    success, done, told = run(SWAP, LEAVE, {**ACTIVATE, "await_peer": True}, hands=hands)
+    assert success
+    given = {"epoch": 4, "deadline": 99}
+    assert sorted(done[1:], key=str) == [
+        ("file1", "files.deactivate", given),
+        ("file2", "files.activate", {**given, "alone": 8, "await_peer": True}),
+    ]
+    assert {step["result"] for step in told} == {"ok"}
+
+
+@pytest.mark.parametrize("broken", ["files.deactivate", "files.activate"])
+def test_of_two_steps_beside_each_other_both_must_succeed(broken):
+    success, done, told = run(SWAP, LEAVE, ACTIVATE, hands=Hands(**{broken: (None, "no disk")}))
+    assert not success
+    assert len(done) == len(told) == 3
+    assert [step["do"] for step in told if step["result"] == "failed"] == [broken[6:]]
+
+
 def test_without_the_permission_of_a_swap_nobody_goes_on_alone():
     success, done, told = run(ACTIVATE)
     assert (success, done) == (False, [])
