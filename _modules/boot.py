@@ -1,12 +1,15 @@
 """
-What a minion's beacons need before it has reached a master, and after its code changed.
+What a minion's beacons need before it has reached a master, and what Salt runs after its code
+changed.
 
 Beacons run from the first second (`beacons_before_connect`), because a VM may boot while the first
 master is dead. Their functions are those of that second: without a pillar, and later without the
 modules that a state run brought. So the pillar they need is kept on this VM's disk, and the states
-of the component `minion` have the beacons loaded anew when it or the code changes.
+of the component `minion` have the beacons loaded anew when it or the code changes. A master keeps
+the code of its start, too.
 """
 
+import glob
 import hashlib
 import json
 import os
@@ -15,6 +18,9 @@ from salt.exceptions import CommandExecutionError
 
 PILLAR = "/etc/cluster/pillar.json"  # 0600; written by the states
 KINDS = ("beacons", "modules", "utils")
+TREE = "/srv/cluster"
+MASTERS = ("_engines", "_runners", "_utils", "reactor")  # in the tree; loaded once by a master
+STARTED = "/run/salt-master.pid"
 
 
 def pillar():
@@ -63,3 +69,25 @@ def code():
                 with open(path, "rb") as file:
                     found.update(f"{kind}/{name} ".encode() + hashlib.sha256(file.read()).digest())
     return found.hexdigest()
+
+
+def master_is_older():
+    """
+    Return whether the master of this VM was started before the code it decides by came here.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt 'lb*' boot.master_is_older
+    """
+    try:
+        started = os.stat(STARTED).st_ctime
+    except FileNotFoundError:
+        return False  # none runs; it will start with what there is
+    return any(
+        os.stat(path).st_ctime > started
+        for folder in MASTERS
+        for kind in ("py", "sls")
+        for path in glob.glob(os.path.join(TREE, folder, f"*.{kind}"))
+    )

@@ -63,13 +63,12 @@ master-restart-requested:
       - file: master-config-managed
       - file: master-unit-managed
       - file: master-keys-managed
+{%- if salt['boot.master_is_older']() %}
 
-# A master decides by the code that it was started with, however new the tree is.
+# It decides by the code that it was started with, however new the tree is.
 master-restart-for-new-code-requested:
   cmd.run:
     - name: systemctl start --no-block salt-restart@master.service
-    - onlyif: >-
-        cd /srv/cluster && find _engines _runners _utils reactor -cnewer /run/salt-master.pid
-        -name '*.[ps][yl]*' -type f | grep -v /__pycache__/ | grep -q .
     - require:
       - cmd: master-restart-requested
+{%- endif %}

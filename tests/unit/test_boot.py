@@ -1,6 +1,8 @@
 """What beacons have before a master was reached."""
 
 import json
+import os
+import time
 
 import pytest
 from salt.exceptions import CommandExecutionError
@@ -48,3 +50,21 @@ def test_the_hash_follows_the_code_and_nothing_else(kept, tmp_path):
     assert empty != first == kept.code()
     (folder / "drbd.py").write_text("2")
     assert kept.code() != first
+
+
+def test_a_master_is_older_than_code_that_came_after_its_start(kept, tmp_path):
+    kept.TREE, kept.STARTED = str(tmp_path), str(tmp_path / "pid")
+    for folder in ("_utils", "reactor", "pillar"):
+        (tmp_path / folder).mkdir()
+    code = tmp_path / "_utils/decide.py"
+    code.write_text("old")
+    assert kept.master_is_older() is False, "no master runs"
+    time.sleep(0.02)  # two ticks of the kernel's clock for files
+    (tmp_path / "pid").write_text("1")
+    assert kept.master_is_older() is False
+    time.sleep(0.02)
+    (tmp_path / "pillar/local.sls").write_text("a change of the pillar needs no restart")
+    assert kept.master_is_older() is False
+    code.write_text("new")
+    os.utime(code, (0, 0))  # as of the archive it came in
+    assert kept.master_is_older() is True
