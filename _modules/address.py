@@ -70,14 +70,19 @@ def list_():
     return _parse(_run("-j", "-4", "addr", "show"))
 
 
-def here(address):
+def missing(addresses):
     """
-    Return whether this VM holds an address, asked without a process: it can be bound to, or not.
+    Return which of several addresses this VM does not hold, asked without a process: only who has
+    an address can bind to it.
 
     CLI Example::
 
-        salt file1 address.here 192.168.10.5
+        salt file1 address.missing '[{address: 192.168.10.5}]'
     """
+    return [entry["address"] for entry in addresses if not _here(entry["address"])]
+
+
+def _here(address):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as bound:
         try:
             bound.bind((_ip(address), 0))

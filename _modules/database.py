@@ -61,7 +61,7 @@ def status():
         salt 'db*' database.status
     """
     answer = {"active": None, "epoch": __salt__["claim.seen"](RESOURCE), "mirror": None}
-    answer.update(blank=None, reason=None, address=_holds_address())
+    answer.update(blank=None, reason=None, address=not __salt__["address.missing"](_floating()))
     try:
         server = __salt__["mysql_replication.status"]()
     except CommandExecutionError as error:
@@ -69,11 +69,6 @@ def status():
     active = server["writable"] and answer["address"]
     answer.update(active=active, mirror=_in_step(server), blank=server["blank"], server=server)
     return {**answer, "reason": server["seeding"]}
-
-
-def _holds_address():
-    held = {entry["address"] for entry in __salt__["address.list"]()}
-    return all(entry["address"] in held for entry in _floating())
 
 
 def _in_step(server):

@@ -94,19 +94,16 @@ def status():
     """
     Return what this balancer holds: active, epoch, mirror, addresses, table, reason.
 
-    active is None when the addresses cannot be read or only one of them is here (I3 broken).
+    active is None when only one of them is here (I3 broken).
     mirror is always True: the director keeps nothing that a standby would lack.
 
     CLI Example::
 
         salt lb1 director.status
     """
+    missing = __salt__["address.missing"](_addresses())
     wanted = [entry["address"] for entry in _addresses()]
-    try:
-        here = {entry["address"] for entry in __salt__["address.list"]()}
-    except CommandExecutionError as err:
-        return _answer(None, [], f"the addresses cannot be read: {err}")
-    held = [address for address in wanted if address in here]
+    held = [address for address in wanted if address not in missing]
     if len(held) == len(wanted):
         return _answer(True, held, "holds the public and the gateway address")
     if held:

@@ -227,7 +227,7 @@ def status():
             "primary": now.get("role") == "Primary",
             "mounted": __salt__["files_data.mounted"](),
             "nfs": __salt__["nfs.threads"]() > 0,
-            "address": _held(),
+            "address": not __salt__["address.missing"](_addresses()),
         }
     except ERRORS as err:
         return {**answer, "mirror": None, "blank": None, "frozen": None, "reason": str(err)}
@@ -278,8 +278,3 @@ def _dead_clients():
 
 def _addresses():
     return __utils__["topology.floating"](__pillar__["cluster"], __grains__["id"], RESOURCE)
-
-
-def _held():
-    here = {entry["address"] for entry in __salt__["address.list"]()}
-    return all(entry["address"] in here for entry in _addresses())

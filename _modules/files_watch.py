@@ -109,9 +109,11 @@ def _fault(now):
     if now.get("role") != "Primary" or not __salt__["files_data.mounted"]():
         return "the data is not mounted"
     floating = __utils__["topology.floating"]
-    for entry in floating(__pillar__["cluster"], __grains__["id"], RESOURCE):
-        if not __salt__["address.here"](entry["address"]):
-            return f"{entry['address']} is not here"
+    missing = __salt__["address.missing"](
+        floating(__pillar__["cluster"], __grains__["id"], RESOURCE)
+    )
+    if missing:
+        return f"{missing[0]} is not here"
     if now["suspended"] != "no":
         return None  # nothing answers that waits for its disk
     return __salt__["nfs.fault"]()

@@ -77,17 +77,15 @@ def _seen(memory, patience):
         "stopped": bool(process) and process["state"] == "T",
         "asking": time.monotonic() - _asked["since"] if _asked else 0,
         "held": __salt__["claim.held"](RESOURCE),
-        "address": all(map(__salt__["address.here"], _addresses())),
+        "address": not __salt__["address.missing"](_floating()),
         "busy": _busy(),
         "proved": __salt__["mysql_proof.present"](),
         "current": bool(answer and answer.get("current")),
     }
 
 
-def _addresses():
-    floating = __utils__["topology.floating"]
-    entries = floating(__pillar__["cluster"], __grains__["id"], RESOURCE)
-    return [entry["address"] for entry in entries]
+def _floating():
+    return __utils__["topology.floating"](__pillar__["cluster"], __grains__["id"], RESOURCE)
 
 
 def _ask(memory):

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 # Loaded with a loader, so that none of it is new in a failover.
 WARM = (
-    "address.list", "arbiter.look", "claim.take", "decisions.read", "director.status",
+    "address.missing", "arbiter.look", "claim.take", "decisions.read", "director.status",
     "fencing.off", "heartbeat.view", "ipvs.loaded", "marks.read", "topology.me",
 )  # fmt: skip
 KEPT = "/etc/cluster/pillar.json"  # see _modules/boot.py

@@ -178,7 +178,7 @@ def test_answers_tells_a_listener_from_a_closed_port():
 
 
 def test_an_address_is_here_if_it_can_be_bound_to():
-    assert address.here("127.0.0.1") is True
-    assert address.here("192.0.2.1") is False  # RFC 5737: nobody has it
+    both = [{"address": "127.0.0.1"}, {"address": "192.0.2.1"}]  # RFC 5737: nobody has it
+    assert address.missing(both) == ["192.0.2.1"]
     with pytest.raises(SaltInvocationError):
-        address.here("files")
+        address.missing([{"address": "files"}])

@@ -55,7 +55,7 @@ class Cluster:
         followed = {"seeded": None, "saved": None}
         salt["mysql_replication.follow"] = self._noting("mysql_replication.follow", followed)
         salt["mysql_replication.has_all"] = self._noting("mysql_replication.has_all", roleless=True)
-        salt["address.list"] = lambda: [FLOATING] if self.held else []
+        salt["address.missing"] = lambda entries: [] if self.held else ["192.168.10.8"]
         salt["mysql_replication.epoch"] = lambda: self.epoch
         salt["mysql_replication.status"] = self._status
         salt["mysql_replication.verify_semi_sync"] = self._verify

@@ -205,8 +205,8 @@ class VM:
         self.step("address.absent")
         self.held = False
 
-    def _do_address__list(self):
-        return [ADDRESS] if self.held else [{"address": "192.168.10.15"}]
+    def _do_address__missing(self, addresses):
+        return [] if self.held else [entry["address"] for entry in addresses]
 
     def _do_nfs__restart(self, deadline):
         self.step("nfs.restart")

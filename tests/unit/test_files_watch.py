@@ -30,7 +30,7 @@ class Minion:
         self.held, self.busy, self.fault, self.health = 0, False, None, {}
         self.connected, self.addressed = 0, True
         salt = {
-            "address.here": lambda address: self.addressed,
+            "address.missing": lambda entries: [] if self.addressed else ["192.168.10.5"],
             "drbd.status": lambda name: self.now,
             "claim.held": lambda resource: self.held,
             "claim.role": self.role,

@@ -159,7 +159,7 @@ class Watched:
             "mysql_proof.present": lambda: True,
             "mysql_proof.prove": self.proofs.append,
             "claim.held": lambda resource: 0,
-            "address.here": lambda address: False,
+            "address.missing": lambda entries: ["192.168.10.8"],
         }, utils=utils, grains={"id": "db1"},
             pillar={"cluster": {"heartbeat": {"deadtime": DEADTIME}}})
         self.watch.__utils__["sqlserver.process"] = lambda: {"pid": 7, "started": 1, "state": "S"}
