@@ -4,6 +4,7 @@ import contextlib
 import functools
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -25,6 +26,10 @@ ORDER = ["test_cluster", "test_site", "test_state_apply", "test_wrong_pillar", "
 EVIDENCE = ("journalctl --since -6min --no-pager -o short-precise | tail -n 1500; drbdadm status;"
             " ip -br address; tail -n 100 /var/log/salt/minion /var/log/salt/master; ps -ef;"
             " tail -n 60 /var/log/cluster/decisions.jsonl")
+
+
+def pytest_configure():
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # clean up then, too
 
 
 def pytest_collection_modifyitems(config, items):
