@@ -21,8 +21,8 @@ ANSWERED = 60  # seconds a VM that runs has to answer; the cores may be all take
 RESOURCES = {"director": "balancer", "files": "file", "database": "database"}
 # The state of one lab goes from test to test: what disturbs more comes later.
 ORDER = ["test_cluster", "test_site", "test_state_apply", "test_wrong_pillar", "test_commands",
-         "test_standby", "test_faults", "test_fencing", "test_soak", "test_moodle", "test_down",
-         "test_mariadb"]
+         "test_standby", "test_faults", "test_fencing", "test_operator", "test_soak", "test_moodle",
+         "test_down", "test_mariadb"]
 EVIDENCE = ("journalctl --since -6min --no-pager -o short-precise | tail -n 1500; drbdadm status;"
             " ip -br address; tail -n 100 /var/log/salt/minion /var/log/salt/master; ps -ef;"
             " tail -n 60 /var/log/cluster/decisions.jsonl")
@@ -192,7 +192,7 @@ class Cluster:
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
     report = (yield).get_result()
-    running = item.funcargs.get("cluster") if "cluster" in item.fixturenames else None
+    running = next((each for each in item.funcargs.values() if isinstance(each, Cluster)), None)
     if report.failed and running:
         folder = ROOT / ".lab/evidence" / f"{item.name}-{report.when}"
         folder.mkdir(parents=True, exist_ok=True)
