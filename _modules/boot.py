@@ -19,7 +19,8 @@ from salt.exceptions import CommandExecutionError
 PILLAR = "/etc/cluster/pillar.json"  # 0600; written by the states
 KINDS = ("beacons", "modules", "utils")
 TREE = "/srv/cluster"
-MASTERS = ("_engines", "_runners", "_utils", "reactor")  # in the tree; loaded once by a master
+# Folders of the tree whose files a master loads once.
+MASTERS = ("_engines", "_modules", "_pillar", "_runners", "_utils", "reactor")
 STARTED = "/run/salt-master.pid"
 
 

@@ -14,15 +14,19 @@ changes on one disk if need be, and the higher revision wins when the two meet a
 import contextlib
 import fcntl
 import json
+import logging
 import os
 import time
 
 import salt.config
 from salt.exceptions import CommandExecutionError, SaltException
 
+log = logging.getLogger(__name__)
+
 DIRECTORY = "/var/lib/cluster/arbiter"
 RUN = "/run/cluster/arbiter"  # empty after a boot: nothing was compared yet
 PATIENCE = 2  # seconds for the other balancer; a job to it takes 0.1 to 0.3
+PATIENT = 60  # seconds for one whose heartbeats are heard: its minion may have to start first
 AHEAD = 1_000_000  # revisions; a balancer that was cut off tries its own change that often at most
 AGAIN = 10  # seconds until one that did not answer is asked again
 
@@ -75,9 +79,9 @@ def put(key, value, revision, lone=False, new=None):
     now = get(key, lone)
     if now[1] != revision:
         return [False, *now]
-    if _other() is None or _other() in _without():
-        return _alone(key, value, revision)
     with _turn(key):
+        if _other() is None or _other() in _without():
+            return _alone(key, value, revision)
         mine = own(key)
         answers = (there := _tell(key, mine, lone)) is not None
         if answers:
@@ -88,7 +92,8 @@ def put(key, value, revision, lone=False, new=None):
             return _alone(key, value, revision)
         if mine[1] != revision:
             return [False, *mine]
-        __utils__["keeper.replace"](_doubt(key), mine)
+        if not parted(key):
+            __utils__["keeper.replace"](_doubt(key), mine)
         answer = list(__utils__["keeper.put"](DIRECTORY, key, value, revision, new))
         if not answer[0]:  # overtaken by the other balancer's change
             _settle(key)
@@ -113,17 +118,20 @@ def adopt(key, value, revision):
 
         salt lb1 copies.adopt motto excelsior 7
     """
-    now, found = __utils__["keeper.get"](DIRECTORY, key)
-    if value is not None and (revision, value) > (found, now or ""):
-        now, found = __utils__["keeper.put"](DIRECTORY, key, value, found, revision)[1:]
-    return [now, found]
+    while True:
+        now, found = own(key)
+        if value is None or (revision, value) <= (found, now or ""):
+            return [now, found]
+        written, now, found = __utils__["keeper.put"](DIRECTORY, key, value, found, revision)
+        if written:
+            return [now, found]
 
 
 def meet(vm, entries):
     """
-    Compare with balancer ``vm``, which is back: take over what is newer there, return all.
+    Compare with balancer ``vm``, which asks: take over what is newer there, return all.
 
-    entries: key -> ``[value, revision]`` of its disk. From here on it is asked again.
+    entries: key -> ``[value, revision]`` of its disk. From here on nothing changes without it.
 
     CLI Example:
 
@@ -131,8 +139,10 @@ def meet(vm, entries):
 
         salt lb1 copies.meet lb2 '{}'
     """
-    _agree(vm, entries)
-    return _entries()
+    _go_on_with(vm)
+    for key, entry in entries.items():
+        adopt(key, *entry)
+    return {key: _unchanging(key) for key in _keys()}
 
 
 def founded(vm, key):
@@ -161,11 +171,11 @@ def own(key):
     return list(__utils__["keeper.get"](DIRECTORY, key))
 
 
-def secure():
+def secure(vm):
     """
-    Make sure that nobody changes records behind this balancer's back: the other one answers, or is
-    off for certain. Comes before a VM is switched off: two balancers that lost each other would
-    each switch off the other's copy of the data.
+    Make sure that ``vm`` may be switched off: the other balancer hears it no more either, or is
+    itself off for certain. Two balancers that lost each other would otherwise each switch off the
+    other's copy of the data, and after a short cut one that is heard again.
 
     Raises CommandExecutionError if neither can be had.
 
@@ -173,12 +183,15 @@ def secure():
 
     .. code-block:: bash
 
-        salt lb1 copies.secure
+        salt lb1 copies.secure file2
     """
-    known = _other() is None or _other() in _without()
-    if not known and _ask("copies.own", key="director") is None:
+    if _other() is None or _other() in _without():
+        return
+    heard = _ask("heartbeat.unreachable", vm=vm)
+    if heard is None:
         _insist()
-    return True
+    elif heard is False:
+        raise CommandExecutionError(f"{vm} is not lost for {_other()}: it is not switched off")
 
 
 def parted(key):
@@ -194,6 +207,19 @@ def parted(key):
     return os.path.exists(_doubt(key))
 
 
+def agreed(key):
+    """
+    Return ``[value or None, revision]`` of ``key`` when both balancers last had the same.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt lb1 copies.agreed director
+    """
+    return _read(_doubt(key)) or own(key)
+
+
 def go_on_without(vm, why):
     """
     Change records without the balancer ``vm``, which is dead for certain, until it has compared.
@@ -204,9 +230,19 @@ def go_on_without(vm, why):
 
         salt lb1 copies.go_on_without lb2 'confirmed by an operator'
     """
-    __utils__["keeper.replace"](f"{DIRECTORY}/.without", {**_without(), vm: why})
+    with _turn(".without"):
+        __utils__["keeper.replace"](f"{DIRECTORY}/.without", {**_without(), vm: why})
     _tried()
     return True
+
+
+def _go_on_with(vm):
+    """Change nothing without ``vm`` any more; return why it was done without, or None."""
+    with _turn(".without"):
+        left = _without()
+        if why := left.pop(vm, None):
+            __utils__["keeper.replace"](f"{DIRECTORY}/.without", left)
+        return why
 
 
 def _alone(key, value, revision):
@@ -215,16 +251,23 @@ def _alone(key, value, revision):
 
 
 def _insist():
-    """Make sure that the silent other balancer is dead, or raise; ``fencing`` makes it so."""
+    """
+    Make sure that the silent other balancer is dead, or raise; ``fencing`` makes it so.
+
+    One that is heard has perhaps no minion yet: it gets time to answer before it is switched off.
+    """
     other = _other()
     if other in _without() or _is_confirmed():
         return
+    heard = not __salt__["heartbeat.unreachable"](other)
     if __pillar__["cluster"]["arbiter"]["driver"] != "fencing":
         raise CommandExecutionError(
             f"{other} does not answer and may change the record, too; if it is dead: "
             f"salt-run ha.confirm_dead {other}"
         )
-    off = __salt__["fencing.off"](other)  # raises if it cannot be verified
+    if heard and _ask("copies.own", patience=PATIENT, key="director") is not None:
+        raise CommandExecutionError(f"{other} was silent and answers again; try again")
+    off = __salt__["fencing.off"](other, silent=not heard)  # raises if it cannot be verified
     go_on_without(other, f"switched off by {off['device']}")
 
 
@@ -240,37 +283,60 @@ def _join():
     """Compare with the other balancer, unless it was silent a moment ago."""
     other = _other()
     if other is None:
-        __utils__["keeper.replace"](f"{RUN}/compared", {"with": None})
         return
     tried = (_read(f"{RUN}/tried") or {}).get("at", -AGAIN)
     if time.clock_gettime(time.CLOCK_BOOTTIME) < tried + AGAIN:
         return
-    answer = _ask("copies.meet", vm=__grains__["id"], entries=_entries())
-    if answer is None:
+    try:
+        joined = _compare(other)
+    except (SaltException, OSError) as error:
+        log.error("copies: cannot compare with %s: %s", other, error)
+        joined = False
+    if not joined:
         _tried()
-    else:
-        _agree(other, answer)
 
 
-def _agree(vm, entries):
-    """Take over what the balancer ``vm`` knows better, and go on together with it."""
-    for key, (value, revision) in entries.items():
-        adopt(key, value, revision)
-    for key in _doubted():
-        _settle(key)
-    without = _without()
-    if without.pop(vm, None):
-        __utils__["keeper.replace"](f"{DIRECTORY}/.without", without)
-    __utils__["keeper.replace"](f"{RUN}/compared", {"with": vm})
+def _compare(other):
+    """Return whether both balancers have the same of all keys."""
+    answer = _ask("copies.meet", vm=__grains__["id"], entries={key: own(key) for key in _keys()})
+    if answer is None:
+        return False
+    for key, entry in answer.items():
+        adopt(key, *entry)
+    why = _go_on_with(other)
+    if all(_has(key, answer.get(key)) for key in _keys()):
+        _write(f"{RUN}/compared", {"with": other})
+        return True
+    if why:  # something changed here meanwhile: the other one has not joined before it has that
+        go_on_without(other, why)
+    return False
+
+
+def _has(key, there):
+    """Return whether the other balancer, which had ``there``, has what is here now."""
+    try:
+        with _turn(key, wait=False):  # whoever is at work may be asking for this, in this thread
+            mine = own(key)
+            if mine != there and _tell(key, mine, True) != mine:
+                return False
+            _settle(key)
+            return True
+    except BlockingIOError:
+        return False
 
 
 def _tried():
-    now = time.clock_gettime(time.CLOCK_BOOTTIME)
-    __utils__["keeper.replace"](f"{RUN}/tried", {"at": now})
+    _write(f"{RUN}/tried", {"at": time.clock_gettime(time.CLOCK_BOOTTIME)})
+
+
+def _write(path, content):
+    """Replace a file that several threads may write at the same time."""
+    with _turn(os.path.basename(path)):
+        __utils__["keeper.replace"](path, content)
 
 
 def _compared():
-    return os.path.exists(f"{RUN}/compared")
+    return _other() is None or os.path.exists(f"{RUN}/compared")
 
 
 def _doubt(key):
@@ -287,9 +353,14 @@ def _settle(key):
         os.unlink(_doubt(key))
 
 
-def _entries():
-    keys = [name[:-5] for name in _listed(DIRECTORY) if name.endswith(".json")]
-    return {key: own(key) for key in keys}
+def _keys():
+    return [name[:-5] for name in _listed(DIRECTORY) if name.endswith(".json")]
+
+
+def _unchanging(key):
+    """Return what is on this disk when no change of it is under way."""
+    with _turn(key):
+        return own(key)
 
 
 def _listed(folder):
@@ -297,11 +368,11 @@ def _listed(folder):
 
 
 @contextlib.contextmanager
-def _turn(key):
+def _turn(key, wait=True):
     """Hold the key against the other writers on this VM: a change is more than one write."""
     os.makedirs(f"{RUN}/doubt", exist_ok=True)
     with open(f"{RUN}/doubt/{key}.lock", "w", encoding="utf-8") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         yield
 
 
@@ -320,14 +391,14 @@ def _tell(key, entry, lone):
         raise
 
 
-def _ask(function, to=None, **arguments):
+def _ask(function, to=None, patience=None, **arguments):
     """Return what the other balancer (or ``to``) answers to a job in time, None if it does not."""
     if "copies.jobs" not in __context__:
         opts = salt.config.client_config("/etc/salt/master")
         __context__["copies.jobs"] = __utils__["jobs.client"](opts)
     jobs, to = __context__["copies.jobs"], to or _other()
     gone = lambda: __salt__["heartbeat.unreachable"](to)  # noqa: E731
-    answer, problem = jobs.ask(to, function, arguments, time.time() + PATIENCE, gone)
+    answer, problem = jobs.ask(to, function, arguments, time.time() + (patience or PATIENCE), gone)
     if problem:
         raise CommandExecutionError(f"{to} could not keep the record: {problem}")
     return answer

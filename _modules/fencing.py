@@ -13,6 +13,7 @@ director when they last heard each other waits ``cluster.fencing.delay`` before 
 dead by then if the other is at work.
 """
 
+import json
 import os
 import signal
 import subprocess
@@ -32,13 +33,14 @@ def __virtual__():
     return "fencing"
 
 
-def off(vm):
+def off(vm, silent=False):
     """
     Switch the VM ``vm`` off, or the whole server it runs on, and verify it.
 
-    Return ``{"off": [VMs that are off now], "level": "vm" or "server", "device": name, "seconds":
-    float, "tried": [what did not help]}``. Raises CommandExecutionError naming what every agent
-    said, SaltInvocationError if there is no such VM or it is this one.
+    silent: only while it is not heard, which is asked at the last moment. Return ``{"off": [VMs
+    that are off now], "level": "vm" or "server", "device": name, "seconds": float, "tried": [what
+    did not help]}``. Raises CommandExecutionError naming what every agent said or who is heard,
+    SaltInvocationError if there is no such VM or it is this one.
 
     CLI Example:
 
@@ -48,9 +50,12 @@ def off(vm):
     """
     methods, began, tried = _methods(vm), time.monotonic(), []
     if __pillar__["cluster"]["vms"][vm]["role"] != "balancer":
-        __salt__["copies.secure"]()
+        if silent:
+            __salt__["copies.secure"](vm)
     elif methods and not _is_preferred():
         time.sleep(__pillar__["cluster"]["fencing"]["delay"])  # if the other is at work, we die
+    if silent and not __salt__["heartbeat.unreachable"](vm):
+        raise CommandExecutionError(f"{vm} is heard: it is not switched off")
     for level, names, method in methods:
         if problem := _cut(method, names):
             tried.append(f"{method['device']} ({level}): {problem}")
@@ -100,8 +105,9 @@ def packages():
 
 
 def _is_preferred():
-    """Return whether this VM holds the director, and did when the balancers last agreed."""
-    return bool(__salt__["claim.held"]("director")) and not __salt__["copies.parted"]("director")
+    """Return whether this VM held the director when the balancers last agreed: one of them did."""
+    record, _ = __salt__["copies.agreed"]("director")
+    return bool(record) and json.loads(record)["holder"] == __grains__["id"]
 
 
 def _methods(vm):

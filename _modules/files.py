@@ -39,13 +39,15 @@ def activate(epoch, deadline, alone=None, lose_writes=False, await_peer=False):
         salt file1 files.activate 3 1767225600 alone=1042
     """
     with __salt__["claim.role"](RESOURCE, deadline):
+        if await_peer:
+            # Before the claim: whoever hears of a higher epoch ends at once, in an emergency's way.
+            __salt__["claim.in_time"](RESOURCE, deadline)
+            __salt__["files_data.await_passive"](deadline)
         __salt__["claim.take"](RESOURCE, epoch, deadline, alone=alone)
         served = _serving()
         __salt__["claim.hold"](RESOURCE, epoch)
         seconds = {}
         try:
-            if await_peer:
-                __salt__["files_data.await_passive"](deadline)
             _steps(epoch, deadline, alone, lose_writes, seconds)
         except ERRORS as err:
             left = [] if served else _give_up()[0]

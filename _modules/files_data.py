@@ -79,7 +79,8 @@ def primary(epoch, deadline, alone=None, lose_writes=False):
 
 def await_passive(deadline):
     """
-    Wait until the peer is Secondary or gone; ten seconds at most, and not past ``deadline``.
+    Wait until the peer is Secondary, or neither DRBD nor the heartbeat hears it; ten seconds at
+    most, and not past ``deadline``.
 
     Raises CommandExecutionError if it is Primary still.
 
@@ -90,12 +91,15 @@ def await_passive(deadline):
     ends = min(deadline, time.time() + PASSIVE)
     while True:
         now = __salt__["drbd.status"](DRBD)
-        if not now["configured"] or now["connection"] != "Connected":
+        connected = now["configured"] and now["connection"] == "Connected"
+        if connected and now["peer_role"] == "Secondary":
             return
-        if now["peer_role"] == "Secondary":
-            return
-        if time.time() > ends:
+        over = time.time() > ends
+        if over and connected:
             raise CommandExecutionError("the peer is still Primary")
+        peer = __utils__["topology.peer"](__pillar__["cluster"], __grains__["id"])["name"]
+        if over or (not connected and __salt__["heartbeat.unreachable"](peer)):
+            return
         time.sleep(0.05)  # between two looks at a named condition with a deadline
 
 

@@ -354,15 +354,14 @@ def rejoin(case, standby):
 
 def _fence(case, vm, reason):
     """
-    Return the verified power-off that the driver ``fencing`` needs instead of an arbiter; where it
-    cannot be had, an operator's word stands in for it.
+    Return the verified power-off that the driver ``fencing`` needs instead of an arbiter;
+    ``confirmed``: where it cannot be had, an operator's word stands in for it.
     """
     if case.view["driver"] != "fencing" or not case.data:
         return []
-    if case.is_in(vm, case.view.get("confirmed", ())):
-        return []
+    confirmed = case.is_in(vm, case.view.get("confirmed", ()))
     server = case.view["cluster"]["vms"][vm].get("server")
-    return [{"do": "fence", "vm": vm, "server": server, "reason": reason}]
+    return [{"do": "fence", "vm": vm, "server": server, "reason": reason, "confirmed": confirmed}]
 
 
 def _promote(case, why, alive=False):

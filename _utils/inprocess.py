@@ -41,7 +41,10 @@ class _Loader(LazyLoader):
 
 
 class Minion:
-    """The VM that this master runs on, as its modules see it: id, pillar, and nothing else."""
+    """
+    The VM that this master runs on, as its modules see it: id, the cluster of its pillar with the
+    passwords of its fence devices, and nothing else.
+    """
 
     def __init__(self, opts):
         """opts: the master's."""
@@ -52,10 +55,10 @@ class Minion:
 
     def call(self, function, *args, **kwargs):
         """Return what ``function`` ("module.function") returns; from any thread."""
-        cluster = self.cluster()
+        pillar = self.pillar()
         with self.loading:
-            if self.loaded[0] is not cluster:
-                self.loaded = (cluster, self._loader(cluster))
+            if self.loaded[0] is not pillar:
+                self.loaded = (pillar, self._loader(pillar))
             loader = self.loaded[1]
         return loader[function](*args, **kwargs)
 
@@ -70,7 +73,11 @@ class Minion:
             return None, repr(error)
 
     def cluster(self):
-        """Return the pillar's cluster, compiled again only when one of its files changed."""
+        """Return the pillar's cluster."""
+        return self.pillar()["cluster"]
+
+    def pillar(self):
+        """Return what there is of the pillar, compiled again only when one of its files changed."""
         with self.compiling:
             stamp = self._stamp()
             if self.known[0] != stamp:
@@ -105,9 +112,9 @@ class Minion:
         cluster = settled(compiled.get("cluster"))
         if "_errors" in compiled or self.me not in (cluster or {}).get("vms", ()):
             raise SaltException(f"no pillar for {self.me}: {compiled.get('_errors', 'unknown')}")
-        return cluster
+        return _pillar(cluster, compiled.get("secrets"))
 
-    def _loader(self, cluster):
+    def _loader(self, pillar):
         """
         Return a loader of nothing but this tree's modules.
 
@@ -115,7 +122,7 @@ class Minion:
         name that it does not find.
         """
         opts = {**self.opts, "id": self.me, "grains": {"id": self.me}}
-        opts["pillar"] = {"cluster": cluster}
+        opts["pillar"] = pillar
         context = {}
         utils = _Loader(
             self._folders("_utils"), opts, tag="utils", pack={"__context__": context},
@@ -135,11 +142,16 @@ class Minion:
         return [os.path.join(tree, name) for tree in self.opts["module_dirs"]]
 
 
+def _pillar(cluster, secrets):
+    return {"cluster": cluster, "secrets": {"fencing": (secrets or {}).get("fencing") or {}}}
+
+
 def _kept():
-    """Return the cluster of the last state run on this VM, None if there was none."""
+    """Return the pillar of the last state run on this VM, None if there was none."""
     try:
         with open(KEPT, encoding="utf-8") as file:
-            return json.load(file)["cluster"]
+            kept = json.load(file)
+        return _pillar(kept["cluster"], kept.get("secrets"))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

@@ -69,7 +69,7 @@ def questions(view, decision):
     """
     asked = []
     for resource, steps in decision.actions.items():
-        swap = steps[0]
+        swap = next((step for step in steps if step["do"] == "swap"), {})
         if swap.get("transition") not in ("promote", "abandon"):
             continue
         successor, holder = swap["arguments"]["holder"], swap["record"]["holder"]

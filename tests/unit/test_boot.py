@@ -54,9 +54,9 @@ def test_the_hash_follows_the_code_and_nothing_else(kept, tmp_path):
 
 def test_a_master_is_older_than_code_that_came_after_its_start(kept, tmp_path):
     kept.TREE, kept.STARTED = str(tmp_path), str(tmp_path / "pid")
-    for folder in ("_utils", "reactor", "pillar"):
+    for folder in ("_modules", "reactor", "pillar"):
         (tmp_path / folder).mkdir()
-    code = tmp_path / "_utils/decide.py"
+    code = tmp_path / "_modules/copies.py"
     code.write_text("old")
     assert kept.master_is_older() is False, "no master runs"
     time.sleep(0.02)  # two ticks of the kernel's clock for files

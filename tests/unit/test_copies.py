@@ -1,8 +1,11 @@
 """Two balancers, two disks, no third machine: what counts, and what happens when one is away."""
 
+import concurrent.futures
 import copy
 import json
 import shutil
+import threading
+import unittest.mock
 
 import pytest
 from salt.exceptions import CommandExecutionError
@@ -20,10 +23,11 @@ class Balancer:
         cluster["arbiter"] = {"driver": driver, "members": []}
         self.confirmed, self.fenced = {}, []
         salt = {"marks.read": lambda: {"confirmed": self.confirmed},
-                "fencing.off": self.fence, "heartbeat.unreachable": lambda vm: False}
+                "fencing.off": self.fence, "heartbeat.unreachable": self.unreachable}
         pillar = {"cluster": cluster}
         self.copies = load("_modules/copies.py", salt=salt, pillar=pillar, grains={"id": name})
         self.copies.DIRECTORY, self.copies.RUN = str(folder / "disk"), str(folder / "run")
+        self.copies.log = unittest.mock.Mock()  # Salt's keeps records until Python exits
         self.copies.AGAIN, self.folder = 0, folder
         self.copies.__context__["copies.jobs"] = self
         self.arbiter = load("_modules/arbiter.py", pillar=pillar, grains={"id": name},
@@ -31,8 +35,13 @@ class Balancer:
                                   for do in ("get", "put", "founded", "own")})
         self.arbiter.DIRECTORY = self.copies.DIRECTORY
 
-    def fence(self, vm):
+    def unreachable(self, vm):
+        return not self.site[vm].alive or (self.site.cut and vm.startswith("lb"))
+
+    def fence(self, vm, silent):
         self.fenced.append(vm)
+        if silent and not self.unreachable(vm):
+            raise CommandExecutionError(f"{vm} is heard")
         if not self.site.switch:
             raise CommandExecutionError(f"{vm} could not be switched off for certain")
         self.site[vm].alive = False
@@ -43,6 +52,10 @@ class Balancer:
         self.site.jobs.append(function)
         if self.site.cut or not other.alive or len(self.site.jobs) > self.site.breaks:
             return None, None
+        if function in self.site.broken:
+            return None, self.site.broken[function]
+        if function == "heartbeat.unreachable":
+            return other.unreachable(**arguments), None
         call = getattr(other.copies, function.partition(".")[2])
         return copy.deepcopy(call(**json.loads(json.dumps(arguments)))), None
 
@@ -57,6 +70,7 @@ class Site(dict):
     def __init__(self, folder, driver):
         self.cut, self.switch = False, True
         self.jobs, self.breaks = [], 10_000  # jobs until the link breaks
+        self.broken = {}  # functions that fail over there
         for name in ("lb1", "lb2", "file1"):
             self[name] = Balancer(name, folder / name, driver, self)
 
@@ -103,7 +117,7 @@ def test_without_the_other_balancer_nothing_is_granted_until_it_is_dead_for_cert
         promote(site[name])
     site[name].confirmed = {site[name].copies.__pillar__["cluster"]["vms"][other]["server"]: 1}
     site[other].alive = False
-    assert promote(site[name]) or site[name].arbiter.read("files")["holder"] == "file2"
+    assert promote(site[name])
 
 
 def test_under_fencing_the_other_balancer_is_switched_off_first(tmp_path):
@@ -194,11 +208,13 @@ def test_a_director_that_moved_alone_does_not_keep_the_data_from_moving(tmp_path
     assert site["lb2"].arbiter.swap("director", "promote", holder="lb2")["swapped"]
     assert site["lb2"].copies.parted("director")
     assert site["lb2"].arbiter.read("files")["holder"] == "file1"
-    assert site["lb2"].copies.secure()
+    site["file1"].alive = False
+    site["lb2"].copies.secure("file1")
     assert site["lb2"].fenced == ["lb1"]
     assert promote(site["lb2"])
     site["lb1"].boot()
     assert site["lb1"].arbiter.read("files")["holder"] == "file2"
+    assert site["lb2"].arbiter.read("director")["holder"] == "lb2"
     assert not site["lb2"].copies.parted("director")
 
 
@@ -278,13 +294,110 @@ def test_revisions_go_on_where_the_founder_was(site):
     assert site["lb1"].arbiter.look("files")["revision"] == founder
 
 
-def test_two_balancers_that_answer_each_other_need_no_power_switch(site):
-    assert site["lb1"].copies.secure()
+def test_what_both_balancers_have_lost_may_be_switched_off(site):
+    site["file1"].alive = False
+    site["lb1"].copies.secure("file1")
     assert site["lb1"].fenced == []
+
+
+def test_what_the_other_balancer_hears_is_not_switched_off(site):
+    """A link that was cut for a moment: each side had planned to cut the other's copy."""
+    with pytest.raises(CommandExecutionError, match="file1 is not lost for lb2"):
+        site["lb1"].copies.secure("file1")
 
 
 def test_without_a_switch_nobody_is_safe_from_a_silent_balancer(tmp_path):
     site = Site(tmp_path, "operator").found()
     site.cut = True
     with pytest.raises(CommandExecutionError, match="ha.confirm_dead lb2"):
-        site["lb1"].copies.secure()
+        site["lb1"].copies.secure("file1")
+
+
+def test_a_balancer_that_is_heard_gets_time_to_answer(tmp_path):
+    """Its minion starts again, as in every upgrade."""
+    site = Site(tmp_path, "fencing").found()
+    site["lb1"].copies._ask, answers = lambda *_, **more: answers.pop(0), [None, ["x", 7]]
+    with pytest.raises(CommandExecutionError, match="answers again"):
+        site["lb1"].copies.secure("file1")
+    assert site["lb1"].fenced == []
+    answers[:] = [None, None]
+    site["lb1"].copies.secure("file1")
+    assert site["lb1"].fenced == ["lb2"]
+
+
+def test_a_balancer_that_answers_with_an_error_keeps_nobody_from_reading(site):
+    """Its disk is full: what moves alone has moved alone, the data stays where it is."""
+    served_by_lb1(site)
+    site.breaks = len(site.jobs) + 1
+    assert site["lb2"].arbiter.swap("director", "promote", holder="lb2")["swapped"]
+    site.breaks = 10_000
+    site.broken = {"copies.adopt": "no space left", "copies.meet": "no space left"}
+    assert site["lb2"].arbiter.read("director")["holder"] == "lb2"
+    assert site["lb2"].arbiter.read("files")["holder"] == "file1"
+    with pytest.raises(CommandExecutionError, match="no space left"):
+        promote(site["lb2"])
+    site.broken = {}
+    assert promote(site["lb2"])
+    assert site["lb1"].arbiter.read("director")["holder"] == "lb2"
+
+
+def test_what_was_granted_while_the_other_came_back_is_not_forgotten(tmp_path):
+    """lb1 goes on alone; lb2 is back, and what it is told is older than the next change."""
+    site = Site(tmp_path, "operator").found()
+    lb1, lb2 = site["lb1"], site["lb2"]
+    lb2.alive, lb1.confirmed = False, {"lb2": 1}
+    assert promote(lb1)
+    lb2.boot()
+    ask = lb1.copies._ask
+
+    def late(function, *arguments, **more):
+        answer = ask(function, *arguments, **more)
+        if function == "copies.meet":
+            lb1.copies._ask = ask
+            assert lb1.arbiter.swap("files", "mirrored", holder="file2", epoch=2)["swapped"]
+        return answer
+
+    lb1.copies._ask = late
+    assert lb1.arbiter.read("files")["holder"] == "file2"
+    assert lb2.arbiter.read("files")["mirrored"] is True
+    assert lb1.copies.own("files") == lb2.copies.own("files")
+
+
+def test_who_takes_over_a_change_looks_again_if_it_was_overtaken(site):
+    copies = site["lb1"].copies
+    own = copies.own
+
+    def overtaken(key):
+        copies.own = own
+        found = own(key)
+        copies.__utils__["keeper.put"](copies.DIRECTORY, key, "a", found[1])
+        return found
+
+    copies.own, revision = overtaken, own("files")[1] + 1
+    assert copies.adopt("files", "b", revision) == ["b", revision]
+
+
+def test_many_threads_find_the_other_one_dead_at_once(site):
+    """As a failover does, which looks at every record at the same time."""
+    site["lb2"].alive = False
+    copies = site["lb1"].copies
+    start = threading.Barrier(8)
+
+    def go(_):
+        start.wait()
+        copies.go_on_without("lb2", "switched off")
+        return copies.get("files")[0]
+
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        found = [set(pool.map(go, range(8))) for _ in range(20)]
+    assert found == [{copies.own("files")[0]}] * 20
+
+
+def test_who_held_the_director_when_they_last_agreed_stays_known(site):
+    served_by_lb1(site)
+    site.cut = True
+    assert site["lb2"].arbiter.swap("director", "promote", holder="lb2")["swapped"]
+    assert site["lb2"].arbiter.swap("director", "promote", holder="lb1")["swapped"]
+    assert site["lb2"].arbiter.swap("director", "promote", holder="lb2")["swapped"]
+    for name in ("lb1", "lb2"):
+        assert json.loads(site[name].copies.agreed("director")[0])["holder"] == "lb1"

@@ -1,5 +1,6 @@
 """Switched off for certain: agents that obey, lie, hang and refuse, as programs that are run."""
 
+import json
 import time
 import types
 
@@ -39,8 +40,8 @@ class Site:
     """A balancer, its pillar and two devices; what else is heard after the cut is `heard`."""
 
     def __init__(self, folder):
-        self.folder, self.heard, self.director = folder, [], 3
-        self.parted, self.secured = False, []
+        self.folder, self.heard = folder, []
+        self.agreed, self.secured = "lb2", []
         cluster = pillars.cluster()
         cluster["heartbeat"]["keepalive"] = 0.01
         devices = {
@@ -60,14 +61,15 @@ class Site:
             "_modules/fencing.py", grains={"id": "lb2"},
             pillar={"cluster": cluster,
                     "secrets": {"fencing": dict.fromkeys(devices, "pass word=1")}},
-            salt={"heartbeat.view": self.view, "claim.held": lambda resource: self.director,
-                  "copies.parted": lambda key: self.parted, "copies.secure": self.secure},
+            salt={"heartbeat.view": self.view,
+                  "copies.agreed": lambda key: [json.dumps({"holder": self.agreed}), 7],
+                  "copies.secure": self.secure,
+                  "heartbeat.unreachable": lambda vm: vm not in self.heard},
         )
         self.module.DIRECTORY, self.module.TIMEOUT = str(folder), 1
 
-    def secure(self):
-        asked = self.folder / "asked"
-        self.secured.append(asked.exists())
+    def secure(self, vm):
+        self.secured.append((vm, (self.folder / "asked").exists()))
 
     def behave(self, **modes):
         for name, mode in modes.items():
@@ -147,19 +149,29 @@ def test_every_agent_is_in_a_package_unless_the_pillar_says_that_it_is_there(sit
 
 
 def test_no_copy_of_the_data_goes_off_before_the_other_balancer_is_known(site):
-    site.module.off("file1")
-    assert site.secured == [False], "before any device was asked"
-    site.module.off("lb1")
+    site.module.off("file1", silent=True)
+    assert site.secured == [("file1", False)], "before any device was asked"
+    site.module.off("lb1", silent=True)
     assert len(site.secured) == 1, "the other balancer is what this is about"
 
 
-@pytest.mark.parametrize(("held", "parted", "waits"), [(3, False, 0), (0, False, 1), (3, True, 1)])
+@pytest.mark.parametrize("vm", ["file1", "lb1"])
+def test_who_is_heard_again_at_the_last_moment_stays_on(site, vm):
+    site.agreed, site.module.time = "lb1", types.SimpleNamespace(**vars(time))
+    site.module.__salt__["copies.secure"] = site.heard.append
+    site.module.time.sleep = lambda seconds: site.heard.append("lb1")
+    with pytest.raises(CommandExecutionError, match=f"{vm} is heard"):
+        site.module.off(vm, silent=True)
+    assert not (site.folder / "asked").exists()
+
+
+@pytest.mark.parametrize(("agreed", "waits"), [("lb2", 0), ("lb1", 1)])
 def test_who_did_not_serve_when_they_last_agreed_waits_before_it_cuts_the_other(
-    site, held, parted, waits
+    site, agreed, waits
 ):
     waited = []
     site.module.time = types.SimpleNamespace(**vars(time) | {"sleep": waited.append})
-    site.director, site.parted = held, parted
+    site.agreed = agreed
     site.module.off("file1")
     assert 0.4 not in waited
     site.module.off("lb1")

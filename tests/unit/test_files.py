@@ -48,7 +48,8 @@ class VM:
         salt = {name[4:].replace("__", "."): getattr(self, name) for name in names}
         utils = Utils({"topology.floating": lambda cluster, name, resource: [ADDRESS]})
         utils["topology.vms"] = lambda cluster, role: WEB
-        self.lost, self.forgotten, self.woken = [], None, None
+        self.lost, self.forgotten, self.woken, self.gone = [], None, None, True
+        utils["topology.peer"] = lambda cluster, name: {"name": "file2"}
         utils["health.write"] = lambda name, ok, lasting=False: self.health.update({name: ok})
         self.module, self.data, self.standby = (
             load(f"_modules/{name}.py", salt, {"cluster": {}}, {"id": "file1"}, utils=utils)
@@ -191,6 +192,13 @@ class VM:
     def _do_nfs__stop(self):
         self.step("nfs.stop")
         self.threads = 0
+
+    def _do_claim__in_time(self, resource, deadline):
+        assert deadline > time.time()
+
+    def _do_heartbeat__unreachable(self, vm):
+        assert vm == "file2"
+        return self.gone
 
     def _do_address__present_all(self, addresses):
         assert addresses == [ADDRESS]
@@ -486,6 +494,15 @@ def test_a_passive_peer_stays_connected_at_a_planned_move(vm):
     assert not {"disconnect", "connect"} & set(server.done)
 
 
+def test_who_waits_for_its_predecessor_has_claimed_nothing_yet(vm):
+    """Whoever hears of a higher epoch ends in an emergency's way, by a reboot if need be."""
+    server = vm(peer_role="Primary")
+    server.data.PASSIVE = 0.1
+    with pytest.raises(CommandExecutionError, match="the peer is still Primary"):
+        server.module.activate(2, time.time() + 60, alone=7, await_peer=True)
+    assert server.done == []
+
+
 def test_who_is_told_together_with_its_predecessor_waits_until_that_is_passive(vm):
     server, roles = vm(peer_role="Primary"), iter(["Primary", "Primary", "Secondary"])
 
@@ -504,9 +521,12 @@ def test_a_predecessor_that_stays_primary_or_vanishes_is_not_waited_for_for_ever
     with pytest.raises(CommandExecutionError, match="the peer is still Primary"):
         server.module.activate(2, time.time() + 60, alone=7, await_peer=True)
     assert "promote" not in server.done
-    gone = vm(**ALONE)
-    gone.module.activate(2, time.time() + 60, alone=7, await_peer=True)
-    assert "promote" in gone.done
+    for gone in (True, False):  # without a link, though alive: it gets its time
+        server, before = vm(**ALONE), time.monotonic()
+        server.gone, server.data.PASSIVE = gone, 0.3
+        server.module.activate(2, time.time() + 60, alone=7, await_peer=True)
+        assert "promote" in server.done
+        assert (time.monotonic() - before > 0.3) is not gone
 
 
 @pytest.mark.parametrize("drbd", [ALONE, {**ALONE, "disk": "Consistent"}])

@@ -83,6 +83,13 @@ def test_a_call_is_not_taken_for_that_of_another_thread(minion):
         assert list(pool.map(call, range(100))) == ["here"] * 100
 
 
+def test_the_fence_devices_get_their_passwords_and_nothing_else_gets_out(minion):
+    secrets = {"fencing": {"pdu1": "word"}, "heartbeat": {"key": "0" * 64}}
+    pillar = type(minion).cluster.__globals__["_pillar"]({}, secrets)
+    assert pillar == {"cluster": {}, "secrets": {"fencing": {"pdu1": "word"}}}
+    assert minion.pillar()["secrets"] == {"fencing": {}}
+
+
 def test_a_changed_pillar_is_used_and_a_wrong_one_is_not(minion):
     assert minion.cluster()["heartbeat"]["deadtime"] == 2
     assert minion.cluster() is minion.cluster()
