@@ -39,10 +39,13 @@ class Device:
         """Return the names of everything with a switch."""
         return [*self.lab.machines, *self.lab.servers]
 
-    def answer(self, action, plug):
-        """Return (code of HTTP, answer) of an action, done."""
+    def answer(self, action, plug, password=None):
+        """Return (code of HTTP, answer) of an action, done; secrets.fencing opens it, if given."""
         mode = self.mode(plug)
         self._note(action, plug, mode)
+        known = self.lab.secrets().get("fencing")
+        if known and password not in known.values():
+            return 401, {"error": "wrong password"}
         if mode == "hang":
             threading.Event().wait()
         if mode == "refuse":
@@ -85,7 +88,8 @@ def handler(device):
         def do_POST(self):
             text = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
             words = dict(urllib.parse.parse_qsl(text))
-            code, answer = device.answer(self.path.strip("/"), words.get("plug", ""))
+            code, answer = device.answer(self.path.strip("/"), words.get("plug", ""),
+                                         words.get("password"))
             body = json.dumps(answer).encode()
             self.send_response(code)
             self.send_header("Content-Length", str(len(body)))

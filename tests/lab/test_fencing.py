@@ -3,8 +3,10 @@
 import time
 
 import pytest
+import yaml
 
 from lab.ordeal import Ordeal
+from lab.tree import write
 from tests.lab.conftest import NAME, brought_up
 from tests.loading import ROOT
 
@@ -16,6 +18,10 @@ SOON = 40  # s: each refused or hanging call of an agent costs its time-out
 def fenced():
     pillar = ROOT / "tests/data/labs/fencing.sls"
     with brought_up(f"{NAME}f", "--pillar", pillar) as running:
+        path = running.lab.run_folder / "tree/pillar/secrets.sls"
+        known = yaml.safe_load(path.read_text())
+        known["secrets"]["fencing"] = {"switch": "a word of its own", "rack": "another=word"}
+        write(path, yaml.safe_dump(known), 0o600)
         yield running
 
 

@@ -18,6 +18,7 @@ class Rack:
     def __init__(self, folder):
         self.on = {"db1", "web1"}
         self.fence = SimpleNamespace(folder=folder, mode="honest")
+        self.known = {}
         self.machines = {name: self.machine(name) for name in ("db1", "web1")}
         self.servers = {"server1": SimpleNamespace(machines=list(self.machines.values()))}
 
@@ -28,6 +29,9 @@ class Rack:
             running = property(lambda self: name in rack.on)
 
         return Machine()
+
+    def secrets(self):
+        return {"fencing": self.known}
 
     def crash(self, plug):
         self.on -= {plug} if plug in self.machines else set(self.machines)
@@ -95,6 +99,13 @@ def test_a_refusing_device_fails_and_a_hanging_one_does_not_answer(rack):
     with pytest.raises(subprocess.TimeoutExpired):
         agent(rack, "off", "db1", timeout=1)
     assert "db1" in rack.on
+
+
+def test_a_device_with_a_password_obeys_nobody_without_it(rack):
+    rack.known = {"switch": "a b&d"}
+    assert agent(rack, "off", "db1") == FAILED and "db1" in rack.on
+    rack.known["rack"] = "a b&c"
+    assert agent(rack, "off", "db1") == DONE and "db1" not in rack.on
 
 
 def test_the_agent_understands_options_and_describes_itself(rack):
