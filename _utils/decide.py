@@ -321,8 +321,12 @@ def _mirroring(case):
 
 
 def _release(case, why):
-    """Let the holder go on alone, once a silent standby can do no harm."""
-    lost = [vm for vm in case.standbys if case.judge(vm)[0] != "alive"]
+    """
+    Let the holder go on alone, once a lost standby can do no harm. One that is lost to some only
+    can do none, as the balancers agree on the record: a cable broke, and nobody could switch it off
+    or confirm its death.
+    """
+    lost = [vm for vm in case.standbys if case.judge(vm)[0] == "lost"]
     steps = []
     for standby in lost:
         if refused := obstacle.death(case, standby):

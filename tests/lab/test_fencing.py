@@ -108,3 +108,19 @@ def test_two_sides_that_lost_each_other_leave_one_of_each_vm(trial):
         assert any(trial.lab[vm].running for vm in pair), pair
     trial.heal("server1")
     trial.served(3 * SOON)
+
+
+def test_a_cable_between_the_servers_switches_nobody_off(trial):
+    """The balancers hear each other on the public network still, so the record is enough."""
+    server = trial.lab[trial.holder("director")].server
+    for resource in ("files", "database"):
+        vm = trial.holder(resource)
+        if trial.lab[vm].server != server:
+            done = trial.ha("switch", resource, trial.standby(resource))
+            assert done.returncode == 0, done.stdout
+    trial.cut("server1:eth1")
+    trial.served(2 * SOON)
+    time.sleep(SOON)
+    assert switched(trial) == []
+    trial.heal("server1:eth1")
+    trial.served(SOON)

@@ -302,6 +302,13 @@ def test_without_an_arbiter_going_on_alone_needs_proof_that_the_standby_is_dead(
     assert World(driver=driver).lose("file2").say("file1", frozen=True).steps("files") == steps
 
 
+@pytest.mark.parametrize("driver", ["etcd", "fencing", "operator"])
+def test_a_holder_frozen_by_a_cable_goes_on_alone_without_any_death(driver):
+    """Cut off from one side's observers only, its standby is heard: it is not dead."""
+    world = World(driver=driver).lose("file2", observers=["lb1"]).say("file1", frozen=True)
+    assert world.steps("files") == ["swap serve_alone file1 @71", "activate file1 3 alone"]
+
+
 def booted(**changes):
     """The holder of files is back from a boot, the other one is not."""
     return World(**changes).lose("file2").say("file1", held={}, fit=True, service=None)
