@@ -49,7 +49,7 @@ def get(key, lone=False):
         salt lb1 copies.get files
     """
     other = _other()
-    if not _compared() or _doubted() or other in _without():
+    if _is_apart(other):
         _join()
     if not (_compared() or lone or other in _without() or _is_confirmed()):
         raise CommandExecutionError(
@@ -189,7 +189,7 @@ def secure(vm):
         return
     heard = _ask("heartbeat.unreachable", vm=vm)
     if heard is None:
-        _insist()
+        _insist(lambda: __salt__["heartbeat.unreachable"](vm))
     elif heard is False:
         raise CommandExecutionError(f"{vm} is not lost for {_other()}: it is not switched off")
 
@@ -237,36 +237,46 @@ def go_on_without(vm, why):
 
 
 def _go_on_with(vm):
-    """Change nothing without ``vm`` any more; return why it was done without, or None."""
+    """Change nothing without ``vm`` any more."""
     with _turn(".without"):
         left = _without()
-        if why := left.pop(vm, None):
+        if left.pop(vm, None):
             __utils__["keeper.replace"](f"{DIRECTORY}/.without", left)
-        return why
 
 
 def _alone(key, value, revision):
     """Set it on this disk only, ahead of all that the dead one may have written on its own."""
-    return list(__utils__["keeper.put"](DIRECTORY, key, value, revision, revision + AHEAD))
+    answer = list(__utils__["keeper.put"](DIRECTORY, key, value, revision, revision + AHEAD))
+    if answer[0]:
+        _settle(key)  # no doubt is left: the dead one goes on from here, whatever it had
+    return answer
 
 
-def _insist():
+def _insist(needed=None):
     """
     Make sure that the silent other balancer is dead, or raise; ``fencing`` makes it so.
 
-    One that is heard has perhaps no minion yet: it gets time to answer before it is switched off.
+    One that is heard where jobs go has perhaps no minion yet: it gets time to answer before it is
+    switched off; afterwards ``needed()`` says whether it still matters.
     """
     other = _other()
     if other in _without() or _is_confirmed():
         return
     heard = not __salt__["heartbeat.unreachable"](other)
     if __pillar__["cluster"]["arbiter"]["driver"] != "fencing":
-        raise CommandExecutionError(
-            f"{other} does not answer and may change the record, too; if it is dead: "
-            f"salt-run ha.confirm_dead {other}"
+        way = "it is heard: mend its minion, or the network between" if heard else (
+            f"if it is dead: salt-run ha.confirm_dead {other}"
         )
-    if heard and _ask("copies.own", patience=PATIENT, key="director") is not None:
-        raise CommandExecutionError(f"{other} was silent and answers again; try again")
+        raise CommandExecutionError(
+            f"{other} does not answer and may change the record, too; {way}"
+        )
+    if not __utils__["hands.is_fresh"](__salt__["heartbeat.view"]()):
+        raise CommandExecutionError("heartbeatd here says nothing: nobody is switched off for that")
+    if __salt__["heartbeat.in_reach"](other):
+        if _ask("copies.own", patience=PATIENT, key="director") is not None:
+            raise CommandExecutionError(f"{other} was silent and answers again; try again")
+        if needed and not needed():
+            raise CommandExecutionError(f"{other} need not be switched off any more")
     off = __salt__["fencing.off"](other, silent=not heard)  # raises if it cannot be verified
     go_on_without(other, f"switched off by {off['device']}")
 
@@ -280,20 +290,26 @@ def _is_confirmed():
 
 
 def _join():
-    """Compare with the other balancer, unless it was silent a moment ago."""
+    """Compare with the other balancer, unless it was silent a moment ago; one thread at a time."""
     other = _other()
     if other is None:
         return
-    tried = (_read(f"{RUN}/tried") or {}).get("at", -AGAIN)
-    if time.clock_gettime(time.CLOCK_BOOTTIME) < tried + AGAIN:
-        return
-    try:
-        joined = _compare(other)
-    except (SaltException, OSError) as error:
-        log.error("copies: cannot compare with %s: %s", other, error)
-        joined = False
-    if not joined:
-        _tried()
+    with _turn(".join"):
+        tried = (_read(f"{RUN}/tried") or {}).get("at", -AGAIN)
+        recently = time.clock_gettime(time.CLOCK_BOOTTIME) < tried + AGAIN
+        if recently or not _is_apart(other):
+            return
+        try:
+            joined = _compare(other)
+        except (SaltException, OSError) as error:
+            log.error("copies: cannot compare with %s: %s", other, error)
+            joined = False
+        if not joined:
+            _tried()
+
+
+def _is_apart(other):
+    return not _compared() or bool(_doubted()) or other in _without()
 
 
 def _compare(other):
@@ -303,26 +319,22 @@ def _compare(other):
         return False
     for key, entry in answer.items():
         adopt(key, *entry)
-    why = _go_on_with(other)
-    if all(_has(key, answer.get(key)) for key in _keys()):
-        _write(f"{RUN}/compared", {"with": other})
-        return True
-    if why:  # something changed here meanwhile: the other one has not joined before it has that
-        go_on_without(other, why)
-    return False
-
-
-def _has(key, there):
-    """Return whether the other balancer, which had ``there``, has what is here now."""
-    try:
-        with _turn(key, wait=False):  # whoever is at work may be asking for this, in this thread
+    with contextlib.ExitStack() as turns:
+        # Nothing changes meanwhile. A key in work may be waiting for this very thread.
+        try:
+            for key in _keys():
+                turns.enter_context(_turn(key, wait=False))
+        except BlockingIOError:
+            return False
+        for key in _keys():
             mine = own(key)
-            if mine != there and _tell(key, mine, True) != mine:
+            if mine != answer.get(key) and _tell(key, mine, True) != mine:
                 return False
+        for key in _keys():
             _settle(key)
-            return True
-    except BlockingIOError:
-        return False
+        _go_on_with(other)
+    _write(f"{RUN}/compared", {"with": other})
+    return True
 
 
 def _tried():

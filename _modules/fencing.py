@@ -33,11 +33,12 @@ def __virtual__():
     return "fencing"
 
 
-def off(vm, silent=False):
+def off(vm, silent=False, confirmed=False):
     """
     Switch the VM ``vm`` off, or the whole server it runs on, and verify it.
 
-    silent: only while it is not heard, which is asked at the last moment. Return ``{"off": [VMs
+    silent: only while it is not heard, which is asked before each try. confirmed: an operator's
+    word stands in for a power-off that cannot be verified. Return ``{"off": [VMs
     that are off now], "level": "vm" or "server", "device": name, "seconds": float, "tried": [what
     did not help]}``. Raises CommandExecutionError naming what every agent said or who is heard,
     SaltInvocationError if there is no such VM or it is this one.
@@ -54,15 +55,17 @@ def off(vm, silent=False):
             __salt__["copies.secure"](vm)
     elif methods and not _is_preferred():
         time.sleep(__pillar__["cluster"]["fencing"]["delay"])  # if the other is at work, we die
-    if silent and not __salt__["heartbeat.unreachable"](vm):
-        raise CommandExecutionError(f"{vm} is heard: it is not switched off")
     for level, names, method in methods:
+        _refuse_living(vm, silent)
         if problem := _cut(method, names):
             tried.append(f"{method['device']} ({level}): {problem}")
             continue
         seconds = round(time.monotonic() - began, 3)
         return {"off": names, "level": level, "device": method["device"], "seconds": seconds,
                 "tried": tried}  # fmt: skip
+    _refuse_living(vm, silent)
+    if confirmed:
+        return {"off": [vm], "level": "word", "device": "an operator's word", "tried": tried}
     why = "; ".join(tried) or "the pillar names no fence device for it, nor for its server"
     raise CommandExecutionError(f"{vm} could not be switched off for certain: {why}")
 
@@ -102,6 +105,11 @@ def packages():
         for one in devices
     }
     return sorted(found - {""})
+
+
+def _refuse_living(vm, silent):
+    if silent and not __salt__["heartbeat.unreachable"](vm):
+        raise CommandExecutionError(f"{vm} is heard: it is not switched off")
 
 
 def _is_preferred():

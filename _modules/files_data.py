@@ -90,8 +90,8 @@ def await_passive(deadline):
     """
     ends = min(deadline, time.time() + PASSIVE)
     while True:
-        now = __salt__["drbd.status"](DRBD)
-        connected = now["configured"] and now["connection"] == "Connected"
+        now = up()
+        connected = now["connection"] == "Connected"
         if connected and now["peer_role"] == "Secondary":
             return
         over = time.time() > ends

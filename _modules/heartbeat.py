@@ -65,12 +65,31 @@ def unreachable(vm):
 
         salt lb1 heartbeat.unreachable lb2
     """
+    peer = _peer(vm)
+    return peer.get("state") == "dead" or peer.get("silent", {}).get(__grains__["id"]) == "lost"
+
+
+def in_reach(vm):
+    """
+    Return whether ``vm`` is heard on the internal network, where jobs go. False without a view.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt lb1 heartbeat.in_reach lb2
+    """
+    link = _peer(vm).get("links", {}).get("internal", {})
+    return link.get("state") in ("up", "late") and not unreachable(vm)
+
+
+def _peer(vm):
+    """Return what is heard of ``vm``, {} without a view of now."""
     try:
         found = view()
     except CommandExecutionError:
-        return False
-    peer = found["peers"].get(vm, {}) if __utils__["hands.is_fresh"](found) else {}
-    return peer.get("state") == "dead" or peer.get("silent", {}).get(__grains__["id"]) == "lost"
+        return {}
+    return found["peers"].get(vm, {}) if __utils__["hands.is_fresh"](found) else {}
 
 
 def lost(names):
@@ -91,6 +110,6 @@ def lost(names):
         for name, peer in found["peers"].items()
         if name in watching and peer["state"] == "up" and not peer["deaf"]
     ]
-    if found["age"] > 3 or not told:
+    if not __utils__["hands.is_fresh"](found) or not told:
         return []
     return [name for name in names if all(silent.get(name) == "lost" for silent in told)]

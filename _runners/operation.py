@@ -25,7 +25,7 @@ JOB, PATIENT = 5, 60
 DRAINED = 20
 # Seconds that a replica gets to apply what it has received. Too short errs towards a refusal.
 APPLIED = 10
-AGAIN = 20  # times that a plan is made anew because somebody else was at work
+AGAIN = 80  # times that a plan is made anew because somebody else was at work
 DECIDE = "decide.decide"
 # Seconds in which heartbeats tell everybody that something was given up.
 GIVEN_UP = 5

@@ -109,9 +109,8 @@ def _step(resource, step, permission, hands, out):
     if step["do"] == "swap":
         return _swap(resource, step, permission, hands)
     if step["do"] == "fence":
-        answer, problem = hands.attempt("fencing.off", step["vm"], silent=True)
-        if problem and step.get("confirmed"):
-            answer, problem = {"off": "by an operator's word", "tried": [problem]}, None
+        given = {"silent": True, "confirmed": step["confirmed"]}
+        answer, problem = hands.attempt("fencing.off", step["vm"], **given)
         return ("failed", {"error": problem}) if problem else ("ok", {"answer": answer})
     if step.get("alone") and permission is None:
         return "failed", {"error": "no swap of this list has permitted to go on alone"}

@@ -21,9 +21,11 @@ class Balancer:
         self.name, self.site, self.alive = name, site, True
         cluster = pillars.cluster()
         cluster["arbiter"] = {"driver": driver, "members": []}
-        self.confirmed, self.fenced = {}, []
+        self.confirmed, self.fenced, self.age = {}, [], 0
         salt = {"marks.read": lambda: {"confirmed": self.confirmed},
-                "fencing.off": self.fence, "heartbeat.unreachable": self.unreachable}
+                "fencing.off": self.fence, "heartbeat.unreachable": self.unreachable,
+                "heartbeat.view": lambda: {"age": self.age},
+                "heartbeat.in_reach": lambda vm: not self.unreachable(vm) and not self.site.serial}
         pillar = {"cluster": cluster}
         self.copies = load("_modules/copies.py", salt=salt, pillar=pillar, grains={"id": name})
         self.copies.DIRECTORY, self.copies.RUN = str(folder / "disk"), str(folder / "run")
@@ -71,6 +73,7 @@ class Site(dict):
         self.cut, self.switch = False, True
         self.jobs, self.breaks = [], 10_000  # jobs until the link breaks
         self.broken = {}  # functions that fail over there
+        self.serial = False  # only a serial line hears
         for name in ("lb1", "lb2", "file1"):
             self[name] = Balancer(name, folder / name, driver, self)
 
@@ -313,16 +316,107 @@ def test_without_a_switch_nobody_is_safe_from_a_silent_balancer(tmp_path):
         site["lb1"].copies.secure("file1")
 
 
-def test_a_balancer_that_is_heard_gets_time_to_answer(tmp_path):
+@pytest.fixture
+def silent(tmp_path):
+    """A site whose lb2 is heard, and answers lb1 as it is told."""
+    site, answers = Site(tmp_path, "fencing").found(), []
+    site["lb1"].copies._ask = lambda *_, **more: answers.pop(0)
+    site["file1"].alive = False
+    return site, answers
+
+
+def test_a_balancer_that_is_heard_gets_time_to_answer(silent):
     """Its minion starts again, as in every upgrade."""
-    site = Site(tmp_path, "fencing").found()
-    site["lb1"].copies._ask, answers = lambda *_, **more: answers.pop(0), [None, ["x", 7]]
+    site, answers = silent
+    answers[:] = [None, ["x", 7]]
     with pytest.raises(CommandExecutionError, match="answers again"):
         site["lb1"].copies.secure("file1")
     assert site["lb1"].fenced == []
     answers[:] = [None, None]
     site["lb1"].copies.secure("file1")
     assert site["lb1"].fenced == ["lb2"]
+
+
+def test_a_balancer_that_only_a_serial_line_hears_cannot_answer(silent):
+    site, answers = silent
+    answers[:], site.serial = [None], True
+    site["lb1"].copies.secure("file1")
+    assert site["lb1"].fenced == ["lb2"]
+
+
+def test_who_hears_nobody_switches_nobody_off(silent):
+    site, answers = silent
+    answers[:], site.serial, site["lb1"].age = [None], True, 9
+    with pytest.raises(CommandExecutionError, match="heartbeatd here says nothing"):
+        site["lb1"].copies.secure("file1")
+    assert site["lb1"].fenced == []
+
+
+def test_nobody_is_switched_off_for_a_vm_that_came_back_meanwhile(silent):
+    site, _ = silent
+
+    def patience(*_, **more):
+        site["file1"].alive = bool(more.get("patience"))
+
+    site["lb1"].copies._ask = patience
+    with pytest.raises(CommandExecutionError, match="need not be switched off"):
+        site["lb1"].copies.secure("file1")
+    assert site["lb1"].fenced == []
+
+
+def test_without_a_switch_a_balancer_that_is_heard_is_not_to_be_confirmed_dead(tmp_path):
+    site = Site(tmp_path, "operator").found()
+    site["lb1"].copies._ask = lambda *_, **more: None
+    with pytest.raises(CommandExecutionError, match="it is heard: mend its minion"):
+        promote(site["lb1"])
+
+
+def test_a_change_that_went_on_alone_is_in_no_doubt(tmp_path):
+    site = Site(tmp_path, "fencing").found()
+    site.breaks = len(site.jobs) + 1
+    site["lb2"].alive = True
+    tell = site["lb1"].copies._tell
+
+    def dies(*arguments):
+        answer = tell(*arguments)
+        site["lb2"].alive = False  # between the question and the change
+        return answer
+
+    site["lb1"].copies._tell = dies
+    assert promote(site["lb1"])
+    assert site["lb1"].fenced == ["lb2"]
+    assert not site["lb1"].copies.parted("files")
+    assert site["lb1"].arbiter.read("files")["holder"] == "file2"
+
+
+def test_what_both_have_compared_is_not_changed_on_one_disk_again(tmp_path):
+    """Another thread is at work on a key while lb1 compares, and lb2 compares by itself."""
+    site = Site(tmp_path, "operator").found()
+    lb1, lb2 = site["lb1"], site["lb2"]
+    lb2.alive, lb1.confirmed = False, {"lb2": 1}
+    assert promote(lb1)
+    lb2.boot()
+    lb1.confirmed = {}
+    ask = lb1.copies._ask
+
+    def meanwhile(function, *arguments, **more):
+        answer = ask(function, *arguments, **more)
+        if function == "copies.meet":
+            assert lb2.arbiter.read("files")["holder"] == "file2"  # it has joined now
+        return answer
+
+    def busy(key, wait=True):
+        if not wait:
+            raise BlockingIOError(key)
+        return turn(key)
+
+    turn, lb1.copies._turn = lb1.copies._turn, busy
+    lb1.copies._ask = meanwhile
+    lb1.copies._join()
+    lb1.copies._ask, lb1.copies._turn = ask, turn
+    site.cut = True
+    with pytest.raises(CommandExecutionError):
+        lb1.arbiter.swap("files", "mirrored", holder="file2", epoch=2)
 
 
 def test_a_balancer_that_answers_with_an_error_keeps_nobody_from_reading(site):
@@ -353,9 +447,12 @@ def test_what_was_granted_while_the_other_came_back_is_not_forgotten(tmp_path):
     def late(function, *arguments, **more):
         answer = ask(function, *arguments, **more)
         if function == "copies.meet":
-            lb1.copies._ask, lb1.copies.AGAIN = ask, 10
-            lb1.copies._tried()  # by another thread, just before lb2 was heard again
-            assert lb1.arbiter.swap("files", "mirrored", holder="file2", epoch=2)["swapped"]
+            lb1.copies._ask = ask
+            with lb1.copies._turn("files"):  # of another thread, which had looked before
+                value, revision = lb1.copies.own("files")
+                mirrored = value.replace('"mirrored": false', '"mirrored": true')
+                assert mirrored != value
+                assert lb1.copies._alone("files", mirrored, revision)[0]
         return answer
 
     lb1.copies._ask = late

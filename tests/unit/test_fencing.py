@@ -165,6 +165,29 @@ def test_who_is_heard_again_at_the_last_moment_stays_on(site, vm):
     assert not (site.folder / "asked").exists()
 
 
+def test_who_is_heard_after_the_first_try_stays_on(site):
+    site.behave(host1="refuse")
+    call = site.module._call
+
+    def thaws(*arguments):
+        site.heard = ["file1"]
+        return call(*arguments)
+
+    site.module._call = thaws
+    with pytest.raises(CommandExecutionError, match="file1 is heard"):
+        site.module.off("file1", silent=True)
+    assert not any("pdu1" in line for line in site.asked())
+
+
+def test_a_word_stands_in_for_a_power_off_that_cannot_be_verified_and_for_nothing_else(site):
+    site.behave(host1="refuse", pdu1="refuse")
+    found = site.module.off("file1", silent=True, confirmed=True)
+    assert (found["level"], len(found["tried"])) == ("word", 2)
+    site.heard = ["file1"]
+    with pytest.raises(CommandExecutionError, match="file1 is heard"):
+        site.module.off("file1", silent=True, confirmed=True)
+
+
 @pytest.mark.parametrize(("agreed", "waits"), [("lb2", 0), ("lb1", 1)])
 def test_who_did_not_serve_when_they_last_agreed_waits_before_it_cuts_the_other(
     site, agreed, waits

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 
 import pytest
 from hypothesis import given
@@ -198,3 +199,24 @@ def test_a_wrong_configuration_says_what_is_wrong_and_never_the_key(change, why)
     with pytest.raises(ValueError, match=why) as error:
         heartbeat_config.parse(json.dumps({**good, **change}))
     assert "5a5a" not in str(error.value)
+
+
+@pytest.mark.parametrize(("peer", "age", "unreachable", "in_reach"), [
+    ({"state": "up", "links": {"internal": {"state": "up"}}}, 1, False, True),
+    ({"state": "up", "links": {"internal": {"state": "late"}}}, 1, False, True),
+    ({"state": "up", "links": {"internal": {"state": "lost"}, "s": {"state": "up"}}}, 1, False,
+     False),
+    ({"state": "dead", "links": {"internal": {"state": "lost"}}}, 1, True, False),
+    ({"state": "up", "links": {"internal": {"state": "up"}}, "silent": {"lb1": "lost"}}, 1, True,
+     False),
+    ({"state": "dead", "links": {}}, 9, False, False),  # it is this VM that hears nobody
+])
+def test_whether_a_job_can_reach_a_vm_follows_from_what_is_heard(
+    peer, age, unreachable, in_reach, tmp_path
+):
+    module = load("_modules/heartbeat.py", grains={"id": "lb1"})
+    module.VIEW = str(tmp_path / "view.json")
+    assert (module.unreachable("lb2"), module.in_reach("lb2")) == (False, False)
+    at = time.clock_gettime(time.CLOCK_BOOTTIME) - age
+    (tmp_path / "view.json").write_text(json.dumps({"at": at, "peers": {"lb2": peer}}))
+    assert (module.unreachable("lb2"), module.in_reach("lb2")) == (unreachable, in_reach)
