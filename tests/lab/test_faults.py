@@ -235,11 +235,15 @@ def test_a_foreign_host_with_the_public_address_is_noticed_and_outlived(trial):
 @pytest.mark.parametrize("resource", MOVING)
 def test_an_address_that_somebody_takes_off_is_back_on_the_same_vm(trial, resource):
     vm = trial.holder(resource)
-    *_, entry = trial.lab.topology.floating(trial.lab.cluster, vm, resource)
-    trial.run_in(vm, "ip addr del {address}/{prefix} dev {interface}".format(**entry))
-    time.sleep(1)
-    wait_until(lambda: entry["address"] in trial.lab[vm].run(["ip", "addr"]).stdout,
-               "the address", SOON)
+    floating = trial.lab.topology.floating(trial.lab.cluster, vm, resource)
+    trial.run_in(vm, "; ".join("ip addr del {address}/{prefix} dev {interface}".format(**entry)
+                               for entry in floating))
+
+    def back():
+        held = trial.lab[vm].run(["ip", "addr"]).stdout
+        return all(f" {entry['address']}/" in held for entry in floating)
+
+    wait_until(back, "the addresses", SOON)
     trial.served(SOON)
     assert trial.holder(resource) == vm
 
@@ -359,9 +363,11 @@ def test_a_full_disk_loses_nothing_and_serves_again_when_there_is_room(trial, re
 def test_a_move_to_a_vm_without_room_for_its_claim_is_refused(trial, resource):
     """With the old holder gone there would be no way back from a successor that cannot start."""
     holder, vm = trial.holder(resource), trial.standby(resource)
-    trial.run_in(vm, "fallocate -l $(($(stat -f -c '%f*%S' /var/lib/cluster))) /var/filling")
+    trial.run_in(vm, "for size in 1G 64M 4M 256K 4K; do"
+                     " while fallocate -l $size $(mktemp /var/filling.XXXXXX); do :; done; done;"
+                     " ! echo full >/var/lib/cluster/full", timeout=120)
     done = trial.ha("switch", resource, vm)
-    trial.run_in(vm, "rm -f /var/filling")
+    trial.run_in(vm, "rm -f /var/filling.* /var/lib/cluster/full")
     assert done.returncode != 0 and "Refused, nothing was changed" in done.stdout, done.stdout
     assert trial.holder(resource) == holder
     trial.served(SOON)
