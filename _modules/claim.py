@@ -122,7 +122,7 @@ def seen(resource):
 
 def probe(resource):
     """
-    Write the note of ``resource`` again as it is: could this VM claim it?
+    Write the note of ``resource`` again as it is: could this VM claim it? Return True.
 
     Raises CommandExecutionError if it could not: a full disk, one that is read-only, a damaged
     note.
@@ -135,6 +135,7 @@ def probe(resource):
     """
     with _locked(resource):
         _store(resource, _load(resource))
+    return True
 
 
 def hold(resource, epoch):

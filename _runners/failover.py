@@ -186,6 +186,7 @@ def _reaction(cause):
                 break
             _state.changed.wait_for(lambda: _state.again, wake)
     _tell_refusal(view, decision, place, cause)
+    Path(LOCKS).mkdir(parents=True, exist_ok=True)  # before the first states have made it
     Path(LOCKS, "failover.looked").touch()
     if cause["tag"] == "cluster/tend":
         _warm_up(view)

@@ -92,7 +92,7 @@ def test_a_cut_while_writing_leaves_the_old_note(claim):
 
 
 def test_whether_a_claim_could_be_kept_is_found_out_without_one(claim):
-    claim.probe("files")
+    assert claim.probe("files") is True, "of a job, None is no answer"
     assert claim.seen("files") == 0
     claim.take("files", 3, soon())
     claim.probe("files")

@@ -91,7 +91,7 @@ class Site:
             return {}
         if function in ("claim.probe", "mysql_replication.has_all"):
             self.asked.append((function, *names))
-            return {name: [None, self.problems.get(function)] for name in names}
+            return {name: [True, self.problems.get(function)] for name in names}
         self.done.append((function, arguments["name"]))
         return {name: [{}, self.problems.get(name)] for name in names}
 
