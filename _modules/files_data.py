@@ -11,6 +11,7 @@ import contextlib
 import os
 import subprocess
 import time
+from pathlib import Path
 
 from salt.exceptions import CommandExecutionError
 
@@ -285,7 +286,24 @@ def secondary():
     """
     now = __salt__["drbd.status"](DRBD)
     if now["configured"] and now["role"] == "Primary":
-        _let_go(lambda: __salt__["drbd.demote"](DRBD))
+        try:
+            _let_go(lambda: __salt__["drbd.demote"](DRBD))
+        except CommandExecutionError as err:
+            holding = ", ".join(_holding()) or "no process, so the kernel itself"
+            raise CommandExecutionError(f"{err}; {DEVICE} is held by: {holding}") from err
+
+
+def _holding():
+    """Return the processes that have the device open, or mounted in whatever namespace."""
+    found = set()
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            fields = [line.split() for line in (process / "mountinfo").read_text().splitlines()]
+            mounts = any(DEVICE in entry for entry in fields)
+            if mounts or any(os.readlink(link) == DEVICE for link in (process / "fd").iterdir()):
+                name = (process / "comm").read_text().strip()
+                found.add(f"{name} ({process.name}{', mounted' if mounts else ''})")
+    return sorted(found)
 
 
 def _let_go(step):

@@ -1,6 +1,7 @@
 """Who serves moodledata: the order of the steps, backing out, founding, and what is refused."""
 
 import contextlib
+import os
 import time
 
 import pytest
@@ -317,6 +318,21 @@ def test_what_is_busy_for_a_moment_is_tried_again(vm, busy):
     server.deactivate()
     assert server.module.status()["active"] is False
     assert server.done.count(busy) == 3
+
+
+def test_who_keeps_the_device_open_is_named(vm, tmp_path):
+    server = vm()
+    server.activate(alone=None)
+    server.breaks, server.data.LETTING_GO = {"demote"}, 0
+    device = tmp_path / "drbd0"
+    device.touch()
+    server.data.DEVICE = str(device)
+    server.mounts.write_text("", encoding="ascii")
+    with open(device, encoding="ascii"), pytest.raises(CommandExecutionError) as error:
+        server.data.secondary()
+    assert f"({os.getpid()})" in str(error.value)
+    with pytest.raises(CommandExecutionError, match="the kernel itself"):
+        server.data.secondary()
 
 
 def test_a_resource_that_is_down_is_brought_up_first(vm):
