@@ -123,3 +123,25 @@ def test_a_failed_disk_is_noted_where_it_lasts(host):
     note = host.root / "var/lib/cluster/files.behind"
     assert "I/O error of r0" in note.read_text()
     assert host.ran == [f"sync {note}"]
+
+
+MOUNTS = """
+set -e
+mount -t tmpfs none /srv && mkdir -p /srv/files/nfs
+mount -t tmpfs none /var/lib && mkdir /var/lib/nfs
+mkdir /srv/bin
+for name in nfsdcld exportfs rpc.nfsd; do ln -s /bin/true /srv/bin/$name; done
+export PATH=/srv/bin:$PATH
+sh -e "$0" start
+sh -e "$0" start
+sh -e "$0" stopped
+grep -c files/nfs /proc/self/mountinfo || true
+"""
+
+
+def test_a_server_that_was_killed_leaves_no_mount_for_the_next_stop():
+    """Killed, systemd runs no ExecStopPost; two mounts on top of each other outlived a stop."""
+    script = ROOT / "salt/file/files/files-nfs.sh"
+    done = subprocess.run(["unshare", "-Urm", "sh", "-c", MOUNTS, script], capture_output=True,
+                          text=True, timeout=30)
+    assert (done.returncode, done.stdout) == (0, "0\n"), done.stderr

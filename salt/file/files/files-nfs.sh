@@ -3,7 +3,8 @@
 # each that systemd starts by itself costs a takeover some 80 ms.
 case $1 in
 start)
-    mount --bind /srv/files/nfs /var/lib/nfs
+    # Killed, it may have left the mount behind; a second one on top would outlive the next stop.
+    mountpoint -q /var/lib/nfs || mount --bind /srv/files/nfs /var/lib/nfs
     nfsdcld
     exportfs -r
     # Clients reclaim from a server of the same scope only; the kernel takes the host's name for it.
@@ -11,6 +12,6 @@ start)
     ;;
 stopped)
     exportfs -f || true
-    if mountpoint -q /var/lib/nfs; then umount /var/lib/nfs; fi
+    while mountpoint -q /var/lib/nfs; do umount /var/lib/nfs; done
     ;;
 esac
