@@ -69,6 +69,19 @@ def unreachable(vm):
     return peer.get("state") == "dead" or peer.get("silent", {}).get(__grains__["id"]) == "lost"
 
 
+def claims(vm):
+    """
+    Return what ``vm`` says that it has claimed, resource -> ``[epoch, kind]``; {} if unheard.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt lb1 heartbeat.claims file1
+    """
+    return _peer(vm).get("claims", {})
+
+
 def in_reach(vm):
     """
     Return whether ``vm`` is heard on the internal network, where jobs go. False without a view.

@@ -22,8 +22,10 @@ class Balancer:
         cluster = pillars.cluster()
         cluster["arbiter"] = {"driver": driver, "members": []}
         self.confirmed, self.fenced, self.age = {}, [], 0
+        self.claims = {"files": [1, 2]}
         salt = {"marks.read": lambda: {"confirmed": self.confirmed},
                 "fencing.off": self.fence, "heartbeat.unreachable": self.unreachable,
+                "heartbeat.claims": lambda vm: self.site[vm].claims,
                 "heartbeat.view": lambda: {"age": self.age},
                 "heartbeat.in_reach": lambda vm: not self.unreachable(vm) and not self.site.serial}
         pillar = {"cluster": cluster}
@@ -288,6 +290,19 @@ def test_two_who_change_it_at_once_do_not_both_succeed(tmp_path):
     assert answer["swapped"] is False
     assert holders(site) == ["file1", "file1"]
     assert not site["lb1"].copies.parted("files")
+
+
+def test_a_founder_that_has_claimed_nothing_yet_is_not_asked(tmp_path):
+    """It may not have our modules yet: Salt would load all others in search of the one."""
+    site = Site(tmp_path, "fencing")
+    site["file1"].claims = {}
+    assert site["lb1"].arbiter.read("files") is None
+    assert "copies.own" not in site.jobs
+    site["file1"].claims = {"files": [1, 2]}
+    site["lb1"].copies.AGAIN = 10
+    for _ in range(3):
+        assert site["lb1"].arbiter.read("files") is None
+    assert site.jobs.count("copies.own") == 1, "and not at every look"
 
 
 def test_revisions_go_on_where_the_founder_was(site):
