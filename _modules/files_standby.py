@@ -54,7 +54,8 @@ def join(source, epoch, deadline):
             if now["split_brain"]:
                 report = save(source, epoch)
             __salt__["drbd.connect"](DRBD, discard_my_data=bool(now["split_brain"]))
-        if time.time() > deadline:
+        # Gone, it is awaited no longer: this VM may be about to take over from it.
+        if time.time() > deadline or __salt__["heartbeat.unreachable"](source):
             told = f", saved: {report['directory']}" if report else ""
             raise CommandExecutionError(f"{source} does not answer: {now['reason']}{told}")
         time.sleep(0.1)  # between two looks at a named condition with a deadline

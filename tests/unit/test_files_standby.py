@@ -23,6 +23,7 @@ class Standby:
             "drbd.demote": lambda name: self.note("demote"),
             "drbd.generation": lambda name: {"current": "C38409FE547CC329"},
             "files_data.up": self.state,
+            "heartbeat.unreachable": lambda vm: self.gone,
             "files_data.permitted": lambda epoch, why: open(os.devnull),
         }
         self.module = load("_modules/files_standby.py", salt)
@@ -34,6 +35,8 @@ class Standby:
         (self.look / "moodledata/ünï code").mkdir(parents=True)
         (self.look / "moodledata/ünï code/new").write_text("new")
         (self.look / "moodledata/link").symlink_to("nowhere")
+
+    gone = False
 
     def note(self, *words):
         self.done.append(words[0] if words[0] != "mount" else f"mount {words[4]}")
@@ -69,6 +72,13 @@ def test_a_split_brain_is_saved_before_it_is_dropped(standby):
         told = json.load(file)
     assert sorted(told["names"]) == ["moodledata/link", "moodledata/ünï code/new"]
     assert "file2 holds epoch 5" in told["reason"]
+
+
+def test_who_died_is_not_waited_for(standby):
+    """Its successor is this VM, and cannot begin before this command has ended."""
+    standby.gone = True
+    with pytest.raises(CommandExecutionError, match="file2 does not answer"):
+        standby.join(WAITING, seconds=120)
 
 
 @pytest.mark.parametrize("states", [[DONE], [WAITING, DONE], [("StandAlone", None), DONE]])
