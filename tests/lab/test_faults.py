@@ -232,7 +232,8 @@ def test_a_foreign_host_with_the_public_address_is_noticed_and_outlived(trial):
     assert trial.holder("director") == holder
 
 
-@pytest.mark.parametrize("resource", MOVING)
+@pytest.mark.parametrize("resource", [
+    "files", pytest.param("director", marks=slow), pytest.param("database", marks=slow)])
 def test_an_address_that_somebody_takes_off_is_back_on_the_same_vm(trial, resource):
     vm = trial.holder(resource)
     floating = trial.lab.topology.floating(trial.lab.cluster, vm, resource)
@@ -359,6 +360,7 @@ def test_a_full_disk_loses_nothing_and_serves_again_when_there_is_room(trial, re
     trial.served(3 * SOON)
 
 
+@slow
 @pytest.mark.parametrize("resource", ["files", "database"])
 def test_a_move_to_a_vm_without_room_for_its_claim_is_refused(trial, resource):
     """With the old holder gone there would be no way back from a successor that cannot start."""
