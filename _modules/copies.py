@@ -92,7 +92,7 @@ def put(key, value, revision, lone=False, new=None):
             return _alone(key, value, revision)
         if mine[1] != revision:
             return [False, *mine]
-        if not parted(key):
+        if key not in _doubted():
             __utils__["keeper.replace"](_doubt(key), mine)
         answer = list(__utils__["keeper.put"](DIRECTORY, key, value, revision, new))
         if not answer[0]:  # overtaken by the other balancer's change
@@ -159,11 +159,9 @@ def founded(vm, key):
 
         salt lb1 copies.founded file1 files
     """
-    note, now = f"{RUN}/founder.{key}", time.clock_gettime(time.CLOCK_BOOTTIME)
-    asked = (_read(note) or {}).get("at", -AGAIN)
-    if key not in __salt__["heartbeat.claims"](vm) or now < asked + AGAIN:
+    if key not in __salt__["heartbeat.claims"](vm) or _lately(f"founder.{key}"):
         return None
-    _write(note, {"at": now})
+    _tried(f"founder.{key}")
     return _ask("copies.own", vm, key=key)
 
 
@@ -196,24 +194,11 @@ def secure(vm):
     """
     if _other() is None or _other() in _without():
         return
-    heard = _ask("heartbeat.unreachable", vm=vm)
-    if heard is None:
+    lost_there = _ask("heartbeat.unreachable", vm=vm)
+    if lost_there is None:
         _insist(lambda: __salt__["heartbeat.unreachable"](vm))
-    elif heard is False:
+    elif lost_there is False:
         raise CommandExecutionError(f"{vm} is not lost for {_other()}: it is not switched off")
-
-
-def parted(key):
-    """
-    Return whether the last change of ``key`` here may be unknown to the other balancer.
-
-    CLI Example:
-
-    .. code-block:: bash
-
-        salt lb1 copies.parted director
-    """
-    return os.path.exists(_doubt(key))
 
 
 def agreed(key):
@@ -304,9 +289,7 @@ def _join():
     if other is None:
         return
     with _turn(".join"):
-        tried = (_read(f"{RUN}/tried") or {}).get("at", -AGAIN)
-        recently = time.clock_gettime(time.CLOCK_BOOTTIME) < tried + AGAIN
-        if recently or not _is_apart(other):
+        if _lately("tried") or not _is_apart(other):
             return
         try:
             joined = _compare(other)
@@ -346,8 +329,14 @@ def _compare(other):
     return True
 
 
-def _tried():
-    _write(f"{RUN}/tried", {"at": time.clock_gettime(time.CLOCK_BOOTTIME)})
+def _tried(what="tried"):
+    _write(f"{RUN}/{what}", {"at": time.clock_gettime(time.CLOCK_BOOTTIME)})
+
+
+def _lately(what):
+    """Return whether ``what`` was tried less than AGAIN seconds ago."""
+    tried = (_read(f"{RUN}/{what}") or {}).get("at", -AGAIN)
+    return time.clock_gettime(time.CLOCK_BOOTTIME) < tried + AGAIN
 
 
 def _write(path, content):
@@ -366,7 +355,7 @@ def _doubt(key):
 
 
 def _doubted():
-    return [name[:-5] for name in _listed(f"{RUN}/doubt") if name.endswith(".json")]
+    return _kept(f"{RUN}/doubt")
 
 
 def _settle(key):
@@ -375,7 +364,7 @@ def _settle(key):
 
 
 def _keys():
-    return [name[:-5] for name in _listed(DIRECTORY) if name.endswith(".json")]
+    return _kept(DIRECTORY)
 
 
 def _unchanging(key):
@@ -384,8 +373,10 @@ def _unchanging(key):
         return own(key)
 
 
-def _listed(folder):
-    return sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+def _kept(folder):
+    """Return the keys that have a file in ``folder``, sorted."""
+    names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+    return [name[:-5] for name in names if name.endswith(".json")]
 
 
 @contextlib.contextmanager
