@@ -42,6 +42,8 @@ def activate(epoch, deadline, alone=None, lose_writes=False, await_peer=False):
         if await_peer:
             # Before the claim: whoever hears of a higher epoch ends at once, in an emergency's way.
             __salt__["claim.in_time"](RESOURCE, deadline)
+            if (seen := __salt__["claim.seen"](RESOURCE)) > epoch:
+                raise CommandExecutionError(f"{RESOURCE}: refused, epoch {seen} was seen here")
             __salt__["files_data.await_passive"](deadline)
         __salt__["claim.take"](RESOURCE, epoch, deadline, alone=alone)
         served = _serving()
@@ -91,6 +93,24 @@ def deactivate(epoch, deadline):
     with __salt__["claim.role"](RESOURCE, deadline):
         __salt__["claim.take"](RESOURCE, epoch, deadline)
         return {"active": False, "seconds": _end()}
+
+
+def probe():
+    """
+    Return True if this standby could take over from a holder that gives up now.
+
+    Raises CommandExecutionError saying what is missing.
+
+    CLI Example::
+
+        salt file2 files.probe
+    """
+    now = __salt__["drbd.status"](DRBD)
+    if not now["configured"] or (now["connection"], now["disk"]) != ("Connected", "UpToDate"):
+        raise CommandExecutionError(f"{RESOURCE}: {now['reason']}")
+    if why := __salt__["nfs.unready"]():
+        raise CommandExecutionError(f"{RESOURCE}: {why}")
+    return True
 
 
 def _end():

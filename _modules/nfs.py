@@ -6,6 +6,7 @@ on is the record of nfsdcld, which lies on the replicated disk. The server runs 
 own (files-nfs.service) that is never enabled; the packaged units are masked.
 """
 
+import os
 import re
 import socket
 import struct
@@ -17,6 +18,8 @@ from salt.exceptions import CommandExecutionError
 
 UNIT = "files-nfs.service"
 DAEMONS = "files-mountd.service"
+SCRIPT = "/usr/local/lib/cluster/files-nfs.sh"  # what the unit runs
+STATE = "/var/lib/nfs"  # on the replicated disk while the server runs
 KERNEL = "/proc/fs/nfsd"
 CGROUPS = "/sys/fs/cgroup/system.slice"
 PROCESSES = "/proc"
@@ -73,6 +76,8 @@ def stop():
         salt file1 nfs.stop
     """
     _systemctl("stop")
+    if os.path.ismount(STATE):  # left by a server that was killed
+        _run(SCRIPT, "stopped")
 
 
 def restart(deadline):
@@ -107,9 +112,8 @@ def fault():
     """
     if not threads():
         return "no server threads run"
-    for unit, name in ((DAEMONS, "rpc.mountd"), (UNIT, "nfsdcld")):
-        if (state := _daemon(unit, name)) != "runs":
-            return f"{name} {state}"
+    if why := unready() or _daemon_fault(UNIT, "nfsdcld"):
+        return why
     try:
         with socket.create_connection(("127.0.0.1", PORT), ANSWER) as link:
             link.settimeout(ANSWER)
@@ -117,6 +121,22 @@ def fault():
             return _parse_reply(link.recv(64), 1)
     except OSError as err:
         return f"the server does not answer within {ANSWER} s: {err}"
+
+
+def unready():
+    """
+    Return why a server could not be started here, None if it could: what runs before it.
+
+    CLI Example::
+
+        salt file2 nfs.unready
+    """
+    return _daemon_fault(DAEMONS, "rpc.mountd")
+
+
+def _daemon_fault(unit, name):
+    state = _daemon(unit, name)
+    return None if state == "runs" else f"{name} {state}"
 
 
 def _daemon(unit, name):

@@ -64,8 +64,8 @@ def restore(view, where):
 def questions(view, decision):
     """
     Return what to ask before the first step, as ``(resource, vm, function, arguments)``: whether
-    each successor can write down that it serves, and whether it has applied what the living primary
-    committed. No view tells that, and with its predecessor gone there would be no way back.
+    each successor can write down that it serves, and, of a living holder, whether the data can move
+    now. No view tells that, and with its predecessor gone there would be no way back.
     """
     asked = []
     for resource, steps in decision.actions.items():
@@ -75,9 +75,12 @@ def questions(view, decision):
         successor, holder = swap["arguments"]["holder"], swap["record"]["holder"]
         asked.append((resource, successor, "claim.probe", {"resource": resource}))
         leave = next(step for step in steps if step["do"] == "deactivate")
-        if (resource, swap["transition"], leave["wait"]) == ("database", "promote", True):
+        planned = swap["transition"] == "promote" and leave["wait"]
+        if planned and resource == "database":
             replica = decide.topology.traffic_address(view["cluster"], successor, "replication")
             asked.append((resource, holder, "mysql_replication.has_all", {"replica": replica}))
+        if planned and resource == "files":
+            asked.append((resource, successor, "files.probe", {}))
     return asked
 
 

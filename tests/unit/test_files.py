@@ -41,6 +41,7 @@ class VM:
         self.blank = {"blank": True, "reason": "blank"}
         self.record = {"holder": "file1", "epoch": 1, "mirrored": False, "founding": True}
         self.breaks, self.done, self.held, self.threads, self.epoch = set(), [], False, 0, 0
+        self.unready = None
         self.mounts = tmp_path / "mountinfo"
         self.mounts.write_text("", encoding="ascii")
         self.note, self.split, self.health, self.verdict = 0, None, {}, tmp_path / "verdict/files"
@@ -185,6 +186,9 @@ class VM:
         assert not self.threads
         self.forgotten = names
         return names
+
+    def _do_nfs__unready(self):
+        return self.unready
 
     def _do_nfs__start(self):
         self.step("nfs.start")
@@ -529,6 +533,28 @@ def test_who_is_told_together_with_its_predecessor_waits_until_that_is_passive(v
     server.data.__salt__["drbd.status"] = status
     server.module.activate(2, time.time() + 60, alone=7, await_peer=True)
     assert server.done == IN_ORDER, "neither disconnected nor too early"
+
+
+def test_who_comes_too_late_does_not_wait_either(vm):
+    server = vm(peer_role="Primary")
+    server.epoch = 3
+    with pytest.raises(CommandExecutionError, match="refused, epoch 3 was seen here"):
+        server.module.activate(2, time.time() + 60, alone=7, await_peer=True)
+    assert server.done == []
+
+
+@pytest.mark.parametrize(("drbd", "unready", "missing"), [
+    ({}, None, None), ({}, "rpc.mountd is not there", "files: rpc.mountd is not there"),
+    (ALONE, None, "files: Connected: Sec"), ({"disk": "Outdated"}, None, "files: Connected: Sec"),
+    ({"configured": False}, None, "files: Connected: Sec")])
+def test_a_standby_is_asked_whether_it_could_take_over_now(vm, drbd, unready, missing):
+    server = vm(**drbd)
+    server.unready = unready
+    if not missing:
+        assert server.module.probe() is True
+        return
+    with pytest.raises(CommandExecutionError, match=missing):
+        server.module.probe()
 
 
 def test_a_predecessor_that_stays_primary_or_vanishes_is_not_waited_for_for_ever(vm):

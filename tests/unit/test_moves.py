@@ -46,13 +46,16 @@ def test_a_successor_is_asked_whether_it_could_before_its_predecessor_ends():
     ]
     everything = moves.questions(world.view, moves.evacuate(world.view, "server1"))
     assert [entry[:2] for entry in everything] == [
-        ("director", "lb2"), ("files", "file2"), ("database", "db2"), ("database", "db1")]
+        ("director", "lb2"), ("files", "file2"), ("files", "file2"), ("database", "db2"),
+        ("database", "db1")]
+    assert everything[2] == ("files", "file2", "files.probe", {})
 
 
 def test_a_lost_primary_is_not_asked_and_a_swap_that_moves_nothing_asks_nobody():
-    world = World().lose("db1")
-    found = moves.questions(world.view, moves.switch(world.view, "database", "db2"))
-    assert [entry[2] for entry in found] == ["claim.probe"]
+    for resource in DATA:
+        world = World().lose(HOLDERS[resource])
+        found = moves.questions(world.view, moves.switch(world.view, resource, STANDBYS[resource]))
+        assert [entry[2] for entry in found] == ["claim.probe"]
     alone = moves.decide.alone(moves.decide.look(World().view, "files")[0], "why")
     assert moves.questions({}, moves.decide.Decision({"files": alone}, "", [])) == []
 

@@ -210,6 +210,15 @@ def test_a_restart_kills_what_hangs_and_waits_for_an_answer(nfs, monkeypatch):
     ]
 
 
+@pytest.mark.parametrize("left", [False, True])
+def test_what_a_killed_server_left_mounted_goes_with_a_stop(nfs, monkeypatch, left):
+    """systemd runs nothing for a unit that has ended already; DRBD's device would stay open."""
+    monkeypatch.setattr(nfs.os.path, "ismount", lambda path: left and path == "/var/lib/nfs")
+    nfs.stop()
+    after = [("/usr/local/lib/cluster/files-nfs.sh", "stopped")]
+    assert nfs.ran == [("systemctl", "stop", "files-nfs.service"), *(after if left else [])]
+
+
 def test_a_restart_that_did_not_help_raises_at_the_deadline(nfs, monkeypatch):
     monkeypatch.setattr(nfs, "fault", lambda: "rpc.mountd is stopped")
     with pytest.raises(CommandExecutionError, match="and yet: rpc.mountd is stopped"):

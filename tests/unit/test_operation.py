@@ -89,7 +89,7 @@ class Site:
         if function == "decisions.note":
             self.notes.append((*names, arguments["line"]))
             return {}
-        if function in ("claim.probe", "mysql_replication.has_all"):
+        if function in ("claim.probe", "files.probe", "mysql_replication.has_all"):
             self.asked.append((function, *names))
             return {name: [True, self.problems.get(function)] for name in names}
         self.done.append((function, arguments["name"]))

@@ -22,6 +22,7 @@ case $resource in
 *) reboot_now "writes are suspended" ;;
 esac
 timeout -s KILL 4 systemctl stop files-nfs || reboot_now "the NFS server does not stop"
+timeout -s KILL 2 /usr/local/lib/cluster/files-nfs.sh stopped  # what a killed one left behind
 if mountpoint -q /srv/files; then
     let_go 3 umount /srv/files || reboot_now "/srv/files does not unmount"
 fi
