@@ -59,6 +59,9 @@ SECONDS = {"activate": 20, "deactivate": 10, "mirror": 60, "follow": 120, "resta
 # Seconds for a director that is cut off from Salt with one of its networks: it gives up by itself
 # as soon as it hears the higher epoch, on the network that is left.
 UNHEARD = 2
+# Seconds for a standby to follow while writes wait for it; they go on alone soon, and that must not
+# have to wait for this command.
+AWAITED = 3
 FAILED = 2  # failed activations at one epoch after which the holder counts as unable
 
 
@@ -240,15 +243,17 @@ def _unable(case):
         return f"{case.resource} fails on {holder}, and a restart did not help"
     if not case.data and case.health(holder, "networks") is False:
         return f"{holder} lost one of its two networks"
-    failed = [
-        entry
-        for entry in case.view.get("history", ())
-        if (entry["what"], entry["resource"]) == ("activation failed", case.resource)
-        and (entry["vm"], entry["epoch"]) == (holder, case.record["epoch"])
-    ]
-    if len(failed) >= FAILED:
-        return f"{holder} could not be activated {len(failed)} times"
+    if (failed := _failed(case)) >= FAILED:
+        return f"{holder} could not be activated {failed} times"
     return None
+
+
+def _failed(case):
+    """Return how often the holder could not be activated lately, in this epoch."""
+    wanted = ("activation failed", case.resource, case.holder, case.record["epoch"])
+    names = ("what", "resource", "vm", "epoch")
+    found = [tuple(map(entry.get, names)) for entry in case.view.get("history", ())]
+    return found.count(wanted)
 
 
 def _restart(case, reason):
@@ -284,11 +289,26 @@ def _activate(case, reason):
     record knows; so once the other one is lost, the holder needs not wait for it.
     """
     if case.data and not case.record["mirrored"]:
-        return alone(case, reason), []
+        swap, activate = alone(case, reason)
+        return [swap, *_after(case, activate)], []
     steps, refused = [], []
     if case.data and _is_unmirrored(case) and case.health(case.holder, "fit"):
         steps, refused = _release(case, f"{reason}, and its mirror is lost")
     return steps or [case.job("activate", case.holder, reason, alone=False)], refused
+
+
+def _after(case, activate):
+    """
+    Return the activation, behind the end of a living predecessor whose successor was not told in
+    time. Once: DRBD's writes freeze if it is left without that, and it has to reboot.
+    """
+    if case.resource == "files" and not _failed(case):
+        for standby in case.standbys:
+            if case.held(standby) and case.judge(standby)[0] == "alive":
+                why = f"{standby} serves in an epoch that is over"
+                leave = case.job("deactivate", standby, why, beside=True)
+                return [leave, {**activate, "await_peer": True}]
+    return [activate]
 
 
 def _is_unmirrored(case):
@@ -345,7 +365,10 @@ def rejoin(case, standby):
     holder, epoch = case.holder, case.record["epoch"]
     if case.health(standby, "following") is False:
         why = f"{standby} is back and follows {holder}"
-        return [case.job("follow", standby, why, source=holder)]
+        follow = case.job("follow", standby, why, source=holder)
+        if case.health(holder, "waiting"):
+            follow["deadline"] = case.view["now"] + AWAITED
+        return [follow]
     if case.record["mirrored"] or not case.health(standby, "fit"):
         return []
     why = f"{standby} has caught up with {holder}"

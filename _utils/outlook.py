@@ -6,7 +6,8 @@ of decisions counts for, and what of it all stands in the record. Pure.
 # Seconds after which a failed activation is no evidence any more: the VM may have recovered, and a
 # resource that nobody serves must be tried again.
 FORGIVEN = 60
-HEALTHY = {"service": True, "waiting": False, "frozen": False}  # whoever was just activated
+# Whoever was just activated.
+HEALTHY = {"service": True, "waiting": False, "frozen": False, "addresses": True}
 
 
 def learnt(views, me, facts):

@@ -421,6 +421,32 @@ def test_a_holder_that_cannot_be_activated_twice_is_succeeded():
     assert world.steps("files")[0] == "swap promote file2 @71"
 
 
+def test_a_move_that_broke_off_after_its_swap_ends_the_old_holder_gently_once():
+    """Left alone by force, the old holder would have to reboot: its writes freeze."""
+    world = World().record("files", holder="file2", epoch=4, mirrored=False)
+    swap, leave, activate = world.decide().actions["files"]
+    assert (leave["do"], leave["vm"], leave["epoch"], leave["beside"]) == (
+        "deactivate", "file1", 4, True)
+    assert (swap["transition"], activate["vm"]) == ("serve_alone", "file2")
+    assert (activate["alone"], activate["await_peer"]) == (True, True)
+
+    world.view["history"] = [{"what": "activation failed", "resource": "files", "vm": "file2",
+                              "epoch": 4, "at": 9}]
+    assert world.steps("files") == ["swap serve_alone file2 @71", "activate file2 4 alone"]
+    world.view["history"] = []
+    assert "deactivate" not in " ".join(world.lose("file1").steps("files"))
+
+
+def test_a_standby_that_writes_wait_for_gets_little_time_to_follow():
+    """They go on alone soon, which must not have to wait for this command."""
+    seconds = []
+    for waiting in (False, True):
+        world = World().say("file2", following=False).say("file1", waiting=waiting)
+        step, = world.decide().actions["files"]
+        seconds.append(step["deadline"] - world.view["now"])
+    assert seconds == [decider.SECONDS["follow"], decider.AWAITED]
+
+
 def test_a_holder_that_says_nothing_is_unknown_and_not_passive():
     world = World()
     for view in world.view["views"].values():
