@@ -146,6 +146,14 @@ def test_a_vm_that_was_asked_to_serve_again_meanwhile_goes_on(vm):
     assert vm.claim.held("files") == 5
 
 
+def test_a_vm_that_gave_up_meanwhile_is_left_alone(vm):
+    """heartbeatd heard of the successor of a planned move before it looked at its own notes."""
+    vm.part(f"touch {vm.folder}/ran")
+    vm.claim.release("files")
+    assert vm.step_down()[0]
+    assert not (vm.folder / "ran").exists()
+
+
 def test_an_older_activation_at_work_loses_its_addresses_at_once_and_at_its_end(vm):
     with vm.claim.role("files", time.time() + 60):
         done, said = vm.step_down()

@@ -47,8 +47,8 @@ def main(resource, _held, heard):
             if not locked(role, WAIT):
                 say(f"{resource}: another command is still at work")
                 return False
-        if held(resource) >= heard:
-            return True  # asked to serve again meanwhile
+        if not 0 < held(resource) < heard:
+            return True  # given up, or asked to serve again, meanwhile
         return step_down(resource, heard)
 
 
