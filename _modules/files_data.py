@@ -298,12 +298,20 @@ def _holding():
     found = set()
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):  # it ended meanwhile
-            fields = [line.split() for line in (process / "mountinfo").read_text().splitlines()]
-            mounts = any(DEVICE in entry for entry in fields)
-            if mounts or any(os.readlink(link) == DEVICE for link in (process / "fd").iterdir()):
-                name = (process / "comm").read_text().strip()
+            mounts = DEVICE in _text(process / "mountinfo").split()
+            if mounts or any(_target(link) == DEVICE for link in (process / "fd").iterdir()):
+                name = _text(process / "comm").strip()
                 found.add(f"{name} ({process.name}{', mounted' if mounts else ''})")
     return sorted(found)
+
+
+def _text(path):
+    return path.read_text(encoding="utf-8", errors="replace")
+
+
+def _target(link):
+    with contextlib.suppress(OSError):  # it was closed meanwhile
+        return os.readlink(link)
 
 
 def _let_go(step):
