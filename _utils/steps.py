@@ -70,8 +70,14 @@ def _take(resource, steps, hands, told, commands):
 
 
 def _steps(resource, steps, hands, told, commands):
-    permission, beside, ended = None, [], []
+    """
+    A power-off takes as long as the switch wants; the commands behind it get their time all the
+    same, as the swap between is bound to what was seen before.
+    """
+    permission, beside, ended, spent = None, [], [], 0
     for step in steps:
+        if "deadline" in step:
+            step = {**step, "deadline": step["deadline"] + spent}
         if step.get("wait") is False:
             commands.waiting.append((resource, step))
             continue
@@ -86,6 +92,8 @@ def _steps(resource, steps, hands, told, commands):
         if entry["result"] != "ok":
             break
         permission = entry.get("revision", permission)
+        if step["do"] == "fence":
+            spent += entry["seconds"]
     for thread in beside:
         thread.join()
     return all(entry["result"] == "ok" for entry in ended)

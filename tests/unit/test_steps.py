@@ -178,6 +178,16 @@ def test_a_verified_power_off_comes_before_the_swap():
     assert (success, len(done), told[0]["error"]) == (False, 1, "the device lies")
 
 
+def test_what_comes_after_a_slow_power_off_gets_its_time():
+    """Its deadline counts from the decision; refused for that, the first try would be in vain."""
+    fence = {"do": "fence", "vm": "file1", "server": "server1", "reason": "x", "confirmed": False}
+    hands = Hands()
+    quick, hands.attempt = hands.attempt, lambda *words, **more: (
+        time.sleep(0.2 * (words[0] == "fencing.off")), quick(*words, **more))[1]
+    assert run(fence, SWAP, ACTIVATE, hands=hands)[0]
+    assert 99.2 <= hands.done[-1][2]["deadline"] < 99.2 + 5
+
+
 def test_a_resource_in_other_hands_is_left_alone():
     hands = Hands()
     hands.free = False
