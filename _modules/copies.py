@@ -405,12 +405,15 @@ def _tell(key, entry, lone):
 
 def _ask(function, to=None, patience=None, **arguments):
     """Return what the other balancer (or ``to``) answers to a job in time, None if it does not."""
+    to = to or _other()
+    gone = lambda: __salt__["heartbeat.unreachable"](to)  # noqa: E731
+    if gone():  # a job would cost the one that may cut first its lead
+        return None
     if "copies.jobs" not in __context__:
         opts = salt.config.client_config("/etc/salt/master")
         __context__["copies.jobs"] = __utils__["jobs.client"](opts)
-    jobs, to = __context__["copies.jobs"], to or _other()
-    gone = lambda: __salt__["heartbeat.unreachable"](to)  # noqa: E731
-    answer, problem = jobs.ask(to, function, arguments, time.time() + (patience or PATIENCE), gone)
+    ends = time.time() + (patience or PATIENCE)
+    answer, problem = __context__["copies.jobs"].ask(to, function, arguments, ends, gone)
     if problem:
         raise CommandExecutionError(f"{to} could not keep the record: {problem}")
     return answer

@@ -4,7 +4,7 @@ cluster:
     witness: null
   arbiter: {driver: fencing, members: []}
   fencing:
-    delay: 3
+    delay: 6  # nine VMs on two cores: what is under way there takes seconds
     devices:
       switch: {agent: fence_lab, package: "", timeout: 4, options: {ip: 10.255.0.1}}
       rack: {agent: fence_lab, package: "", timeout: 4, options: {ip: 10.255.0.1}}
