@@ -97,21 +97,21 @@ def activate(epoch, deadline, alone=None, lose_writes=False):
     """
     with __salt__["claim.role"](RESOURCE, deadline):
         __salt__["claim.take"](RESOURCE, epoch, deadline, alone=alone)
-        served = __salt__["claim.held"](RESOURCE)
+        served, seconds = __salt__["claim.held"](RESOURCE), {}
         __salt__["claim.hold"](RESOURCE, epoch)
         try:
-            seconds = _activate(epoch, deadline, alone, lose_writes)
+            _activate(epoch, deadline, alone, seconds, lose_writes, spare=not served)
         except Exception:  # whatever it is, half an activation must not stay
             if not served:
-                _back_out()
+                _back_out(written="semi_sync" in seconds)
             raise
         return {**status(), "seconds": seconds}
 
 
-def _activate(epoch, deadline, alone, lose_writes=False):
-    """Return ``{step: seconds}``. The permission is noted before anything is acknowledged by it."""
+def _activate(epoch, deadline, alone, seconds, lose_writes=False, spare=False):
+    """Fill ``{step: seconds}``. The permission is noted before anything is acknowledged by it."""
     steps = [
-        ("revive", lambda: __salt__["mysql_server.revive"](deadline)),
+        ("revive", lambda: __salt__["mysql_server.revive"](deadline, spare)),
         ("epoch", lambda: _refuse_older(epoch)),
         ("promote", lambda: __salt__["mysql_replication.promote"](deadline, lose_writes)),
         ("permission", lambda: _note_permission(epoch, alone)),
@@ -122,12 +122,10 @@ def _activate(epoch, deadline, alone, lose_writes=False):
         ("claim", lambda: __salt__["claim.take"](RESOURCE, epoch, deadline, alone=alone)),
         ("address", lambda: __salt__["address.present_all"](_floating())),
     ]
-    seconds = {}
     for name, step in steps:
         started = time.monotonic()
         step()
         seconds[name] = round(time.monotonic() - started, 3)
-    return seconds
 
 
 def _refuse_older(epoch):
@@ -163,10 +161,16 @@ def _permission(epoch, deadline):
         return None  # commits wait then, until the decider permits going on
 
 
-def _back_out():
-    """Be passive again, whatever the deadline was: half an activation must not stay."""
+def _back_out(written):
+    """
+    Be passive again, whatever the deadline was: half an activation must not stay. A server that was
+    not told to accept writes yet is left alone: ended, a replica loses what it has not applied.
+    """
     try:
-        _step_down(time.time() + BACK_OUT)
+        if written:
+            _step_down(time.time() + BACK_OUT)
+        else:
+            _leave()
     except CommandExecutionError as error:
         log.error("database: not passive after a failed activation: %s", error)
 
@@ -198,11 +202,17 @@ def _step_down(deadline):
     """
     try:
         how = __salt__["mysql_server.passive"](deadline)
-    finally:
+    except Exception:
         __salt__["address.absent_all"](_floating())
+        raise
+    _leave()
+    return how
+
+
+def _leave():
+    __salt__["address.absent_all"](_floating())
     __salt__["claim.release"](RESOURCE)
     _note_permission(0, None)
-    return how
 
 
 def follow(source, epoch, deadline):
@@ -230,6 +240,9 @@ def follow(source, epoch, deadline):
         if held:
             _step_down(deadline)
         __salt__["mysql_server.revive"](deadline)
+        if __salt__["mysql_replication.status"](deadline)["writable"]:  # without holding anything
+            _step_down(deadline)
+            __salt__["mysql_server.revive"](deadline)
         done = __salt__["mysql_replication.follow"](_address(source), deadline)
         if done["saved"]:
             log.warning("database: errant transactions were saved: %s", done["saved"])
@@ -255,7 +268,8 @@ def restart(epoch, deadline):
             raise CommandExecutionError(f"this VM does not serve in epoch {epoch}")
         try:
             done = __salt__["mysql_server.revive"](deadline)
-            seconds = _activate(epoch, deadline, _permission(epoch, deadline))
+            seconds = {}
+            _activate(epoch, deadline, _permission(epoch, deadline), seconds)
         except Exception:
             __utils__["health.write"]("database.restarted", True, lasting=True)
             raise

@@ -240,8 +240,9 @@ def replica_password(deadline=None):
         for _ in __utils__["sqlserver.attempts"](deadline, what):
             if __utils__["sqlserver.accepts"](host, REPLICATION, password, deadline):
                 break
-        __salt__["mysql_replication.forget"]()
+        __salt__["mysql_proof.forget"]()
         server.do(f"STOP REPLICA {server.dialect['receiver']}")
+        __salt__["mysql_proof.forget"]()  # what the beacon has proved while it was stopping
         try:
             server.all(server.dialect["password"], {"password": password}, secret=True)
         finally:

@@ -21,6 +21,7 @@ USER = "replication"
 SYSTEM_SCHEMAS = {"information_schema", "mysql", "performance_schema", "sys"}
 CA = "/etc/mysql/tls/ca.crt"
 PATIENCE = 12 * 3600  # seconds for a copy that was begun in time: it depends on the data's size
+RESTART = 600  # seconds for the server to come back with the copy
 CONNECTION_LOST = (2013, 2006)
 DUMP = (
     *("--all-databases", "--single-transaction", "--master-data=1", "--gtid", "--routines"),
@@ -58,6 +59,8 @@ def seed(source, deadline, discard=False):
     password = __utils__["sqlserver.replication_password"](__pillar__["secrets"])
     with __utils__["sqlserver.remote"](source, USER, password, deadline) as donor:
         wanted = donor.one(donor.dialect["executed"])["executed"]
+    extra = __utils__[f"gtid.{now['engine']}_subtract"](now["executed"], wanted)
+    process = __utils__["sqlserver.process"]()
     with __utils__["sqlserver.local"](deadline) as server:
         server.do("STOP REPLICA", "RESET REPLICA ALL")
         __utils__["seeding.begin"](source)
@@ -65,20 +68,34 @@ def seed(source, deadline, discard=False):
             _clone(server, source, password)
         else:
             _restore(server, source, password, deadline)
-    for _ in __utils__["sqlserver.attempts"](deadline, f"what {source} holds has arrived"):
-        with contextlib.suppress(CommandExecutionError):  # the server restarts
-            if _arrived(now["engine"], source, wanted, deadline):
-                break
+    _verify(now["engine"], source, wanted, extra, process)
     if now["engine"] == "mysql":
         _tidy()
     __utils__["seeding.end"]()
 
 
-def _arrived(engine, source, wanted, deadline):
-    """Tell whether all is here that the source had, and nothing that it never had."""
-    found = __salt__["mysql_replication.status"]()["executed"]
-    missing = __utils__[f"gtid.{engine}_subtract"](wanted, found)
-    return not missing and not __salt__["mysql_replication.errant"](source, deadline)
+def _verify(engine, source, wanted, extra, process):
+    """
+    Raise CommandExecutionError unless all is here that the source had, and nothing that it never
+    had. A server that was killed while it copied has some of its old data, or nothing.
+
+    wanted: what the source had before; extra: what was here and not there; process: the server that
+    began to copy. MySQL's restarts at the end, so what that one says counts for nothing.
+    """
+    subtract, wrong = __utils__[f"gtid.{engine}_subtract"], ""
+    for _ in __utils__["sqlserver.attempts"](time.time() + RESTART, f"a copy of {source}"):
+        with contextlib.suppress(CommandExecutionError):  # the server restarts
+            found = __salt__["mysql_replication.status"]()["executed"]
+            wrong = subtract(wanted, found) or (subtract(extra, found) != extra and extra)
+            if engine == "mariadb" or _restarted(process):
+                break
+    if wrong:
+        raise CommandExecutionError(f"the copy of {source} broke off: {wrong} differs")
+
+
+def _restarted(before):
+    now = __utils__["sqlserver.process"]()
+    return before and now and (now["pid"], now["started"]) != (before["pid"], before["started"])
 
 
 def _tidy():

@@ -6,9 +6,12 @@ nobody acknowledged, or those of a time when it was permitted to serve alone. Th
 the binary log in the form that the engine's own client can read again.
 """
 
+import contextlib
+import glob
 import json
 import os
 import re
+import shutil
 import subprocess
 import time
 
@@ -47,40 +50,78 @@ def save(source, errant, deadline):
         theirs = other.one(other.dialect["executed"])["executed"]
     with __utils__["sqlserver.local"](deadline) as server:
         engine = server.dialect["engine"]
-        logs = _logs(server, theirs)
+        logs = _logs(server, source, theirs)
         datadir = server.one("SELECT @@GLOBAL.datadir AS path")["path"]
+    if before := _saved(datadir, errant, logs):  # by a command that came no further
+        return before
     directory = _directory(datadir, sum(logs.values()))
     path = os.path.join(directory, "transactions.sql")
-    _extract(_command(engine, errant, theirs, [os.path.join(datadir, name) for name in logs]), path)
-    found = _found(engine, path)
-    missing = __utils__[f"gtid.{engine}_subtract"](errant, ",".join(found))
-    if missing:
-        raise CommandExecutionError(f"the binary logs no longer have {missing}; see {directory}")
+    try:
+        paths = [os.path.join(datadir, name) for name in logs]
+        _extract(_command(engine, errant, theirs, paths), path)
+        found = _found(engine, path)
+        if missing := __utils__[f"gtid.{engine}_subtract"](errant, ",".join(found)):
+            raise CommandExecutionError(_gone(missing, source))
+    except Exception:  # half of it, again and again, would fill the disk
+        shutil.rmtree(directory)
+        raise
     report = {
         "errant": errant,
         "transactions": len(found),
         "bytes": os.path.getsize(path),
         "source": source,
         "source_had": theirs.replace("\n", ""),
-        "binary_logs": list(logs),
+        "binary_logs": logs,
         "saved": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "server": __grains__["id"],
     }
     _write(directory, report)
-    told = {key: report[key] for key in ("transactions", "errant", "bytes")}
-    return {"directory": directory, **told}
+    return _told(directory, report)
 
 
-def _logs(server, theirs):
-    """Return ``{name: bytes}`` of the binary logs that can hold something the source has not."""
+def _told(directory, report):
+    names = ("transactions", "errant", "bytes")
+    return {"directory": directory, **{key: report[key] for key in names}}
+
+
+def _saved(datadir, errant, logs):
+    """
+    Return what `save` returned for the same transactions, None if they are not saved here. The
+    same names are not enough: given up, they may be given to others.
+    """
+    for parent in (DIRECTORY, os.path.join(datadir, ON_DATA_DISK)):
+        for path in glob.glob(os.path.join(glob.escape(parent), "database-*", "report.json")):
+            with contextlib.suppress(OSError, ValueError, KeyError):  # half of one
+                with salt.utils.files.fopen(path, encoding="utf-8") as file:
+                    report = json.load(file)
+                directory = os.path.dirname(path)
+                size = os.path.getsize(os.path.join(directory, "transactions.sql"))
+                found = (report["errant"], report["binary_logs"], report["bytes"])
+                if found == (errant, logs, size):
+                    return _told(directory, report)
+
+
+def _gone(what, source):
+    return (
+        f"the binary logs no longer have {what}; to give that up: salt {__grains__['id']} "
+        f"mysql_clone.seed {source} $(($(date +%s) + 600)) discard=True"
+    )
+
+
+def _logs(server, source, theirs):
+    """
+    Return ``{name: bytes}`` of the binary logs that can hold something the source has not.
+
+    Raises CommandExecutionError if they do not reach back so far.
+    """
     needed = {}
     subtract = __utils__[f"gtid.{server.dialect['engine']}_subtract"]
     for row in reversed(server.all("SHOW BINARY LOGS")):
         name = row["Log_name"]
         needed[name] = row["File_size"]
-        if not subtract(_before(server, name), theirs):
-            break
-    return dict(reversed(needed.items()))
+        if not (before := subtract(_before(server, name), theirs)):
+            return dict(reversed(needed.items()))
+    raise CommandExecutionError(_gone(before, source))
 
 
 def _before(server, name):
@@ -93,14 +134,17 @@ def _before(server, name):
 
 def _directory(datadir, size):
     """Make a directory for a text of binary logs of ``size`` bytes, private to root."""
-    os.makedirs(DIRECTORY, mode=0o700, exist_ok=True)
-    disk = os.statvfs(DIRECTORY)
-    parent = DIRECTORY
-    if size * GROWTH > disk.f_bavail * disk.f_frsize // 2:
-        parent = os.path.join(datadir, ON_DATA_DISK)
-    path = os.path.join(parent, time.strftime("database-%Y%m%dT%H%M%SZ", time.gmtime()))
-    os.makedirs(path, mode=0o700, exist_ok=True)
-    return path
+    for parent in (DIRECTORY, os.path.join(datadir, ON_DATA_DISK)):
+        os.makedirs(parent, mode=0o700, exist_ok=True)
+        disk = os.statvfs(parent)
+        if size * GROWTH <= disk.f_bavail * disk.f_frsize // 2:
+            path = os.path.join(parent, time.strftime("database-%Y%m%dT%H%M%SZ", time.gmtime()))
+            os.makedirs(path, mode=0o700, exist_ok=True)
+            return path
+    needed = 2 * size * GROWTH // 2**20
+    raise CommandExecutionError(
+        f"no room to save transactions: neither {DIRECTORY} nor {datadir} has {needed} MB free"
+    )
 
 
 def _command(engine, errant, theirs, paths):

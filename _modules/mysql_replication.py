@@ -22,6 +22,7 @@ USER = "replication"
 CA = "/etc/mysql/tls/ca.crt"
 FOLLOWER = "/etc/mysql/role.d/follower.cnf"
 RECEIVING = 10  # seconds to wait for the first contact; a command that came later waits as long
+BASE = "SELECT @@GLOBAL.read_only AS read_only, @@GLOBAL.server_id AS server_id"
 FATAL_AT_SOURCE = (1236, 13114)  # while it reads its binary logs: those needed are gone
 OWN_SCHEMAS = {"information_schema", "mysql", "performance_schema", "sys", "cluster"}
 
@@ -76,7 +77,7 @@ def _status(server):
     counters = server.pairs("SHOW GLOBAL STATUS LIKE 'Rpl_semi_sync%'")
     row = server.one("SHOW REPLICA STATUS")  # before the executed set, which can only be newer
     executed = server.one(server.dialect["executed"])
-    base = server.one("SELECT @@GLOBAL.read_only AS read_only, @@GLOBAL.server_id AS server_id")
+    base = server.one(BASE)
     schemas = {entry["Database"] for entry in server.all("SHOW DATABASES")}
     replica = __utils__["replication.replica"](server.dialect, row, counters)
     if replica:
@@ -86,7 +87,7 @@ def _status(server):
         "engine": engine,
         "version": server.version,
         "server_id": base["server_id"],
-        "writable": base["read_only"] in (0, "OFF"),
+        "writable": _is_writable(base),
         "executed": executed["executed"].replace("\n", ""),
         "purged": executed["purged"].replace("\n", ""),
         "blank": not executed["executed"] and not replica and not schemas - OWN_SCHEMAS,
@@ -94,6 +95,10 @@ def _status(server):
         "replica": replica,
         "semi_sync": __utils__["replication.semi_sync"](server.dialect, variables, counters),
     }
+
+
+def _is_writable(base):
+    return base["read_only"] in (0, "OFF")
 
 
 def semi_sync(enabled):
@@ -279,6 +284,10 @@ def _why_seed(source, deadline):
             return now["seeding"], ""
         with _remote(source, deadline) as other:
             if found := _ahead(server, other):
+                if not _is_writable(other.one(BASE)):
+                    raise CommandExecutionError(
+                        f"{source} does not serve yet: what it has to apply is not errant here"
+                    )
                 return f"transactions that {source} does not have: {found}", found
             if now["blank"] and not _complete(other):
                 return f"blank, and {source} has not kept its first binary logs", ""
@@ -315,7 +324,8 @@ def _configure(server, source):
     replica = now["replica"]
     _note_follower(server)
     server.do(f"SET GLOBAL {server.dialect['source']} = OFF")
-    if not replica or (replica["source"], replica["user"]) != (source, USER):
+    known = replica and (replica["source"], replica["user"]) == (source, USER)
+    if not known or __salt__["mysql_account.replica_password"]():  # without a deadline: is it old?
         server.do("STOP REPLICA", "RESET REPLICA ALL")
         __salt__["mysql_proof.forget"]()  # what the beacon has proved since, of the old source
         statement = server.dialect["follow"]
@@ -371,15 +381,27 @@ def promote(deadline, lose_writes=False):
                     "transactions may be missing here"
                 )
             # A second with MariaDB if the source is dead: rpl_semi_sync_slave_kill_conn_timeout.
-            server.do("STOP REPLICA IO_THREAD", "START REPLICA SQL_THREAD")
-            _until(deadline, "all that was received is applied", lambda: _applied(server))
+            server.do("STOP REPLICA IO_THREAD")
+            received = _status(server)["replica"]["received"]  # what a later start may throw away
+            if server.dialect["engine"] == "mysql":  # MariaDB purges its relay log by that
+                server.do("START REPLICA SQL_THREAD")
+            what = "all that was received is applied"
+            _until(deadline, what, lambda: _applied(server, received, lose_writes))
             server.do("STOP REPLICA", "RESET REPLICA ALL")
     with contextlib.suppress(FileNotFoundError):
         os.unlink(FOLLOWER)
 
 
-def _applied(server):
-    replica = _status(server)["replica"]
-    if replica["apply_error"]:
-        raise CommandExecutionError(f"the replica cannot apply: {replica['apply_error']}")
-    return not replica["behind"]
+def _applied(server, received, lose_writes):
+    """Return whether all of ``received`` is applied, or given up by an operator."""
+    now = _status(server)
+    replica, error = now["replica"], now["replica"]["apply_error"]
+    complete = not __utils__[f"gtid.{now['engine']}_behind"](now["executed"], received)
+    if complete and not error:
+        return True
+    if replica["applying"] and not error:
+        return False
+    if not lose_writes:
+        why = error or "its applier stands still"
+        raise CommandExecutionError(f"the replica cannot apply: {why}")
+    return True

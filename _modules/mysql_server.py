@@ -18,6 +18,7 @@ from salt.exceptions import CommandExecutionError
 LOCK_WAIT_TIMEOUT = 1205
 GENTLE = 2.5  # seconds to become passive without ending the server
 GREETING = 3  # seconds after which a server that says nothing is taken for hung
+INTERVAL = 0.05  # seconds between two looks at something awaited
 
 
 def __virtual__():
@@ -67,8 +68,14 @@ def passive(deadline):
 
 
 def _refuse_writes(server):
+    """
+    A MariaDB that is told to disconnect a client ends its wait for the replica, and with it that of
+    all who commit in the same group: they are told that it is done (`commit_trx` asks
+    `thd_killed`). So it refuses first, for which every commit has to be over.
+    """
     while True:
-        _disconnect(server)
+        if server.dialect["engine"] == "mysql":
+            _disconnect(server)
         try:
             server.do(*server.dialect["passive"])
             break
@@ -110,13 +117,15 @@ def kill(deadline):
             return True
 
 
-def revive(deadline):
+def revive(deadline, spare=False):
     """
     Have a server that answers: start a dead one, end and start a hung one; return what was done.
 
     ``"nothing"`` if it answered, else ``"started"`` or ``"killed"``. One that is just starting is
-    waited for. It is passive afterwards, as after every start. Raises CommandExecutionError if it
-    does not answer before the deadline.
+    waited for. It is passive afterwards, as after every start. spare: a replica with the proof that
+    it has everything is waited for and not ended, as it would lose what it has not applied yet.
+    Raises CommandExecutionError if it does not answer before the deadline, and if too little time
+    is left to tell a hung server from a busy one.
 
     CLI Example:
 
@@ -124,10 +133,16 @@ def revive(deadline):
 
         salt db1 mysql_server.revive "$(($(date +%s) + 60))"
     """
-    found = __utils__["sqlserver.process"]()
-    stopped = found and found["state"] == "T"
-    if found and not stopped and _answers(min(deadline, time.time() + GREETING)):
-        return "nothing"
+    found, began = __utils__["sqlserver.process"](), time.time()
+    if found and found["state"] != "T":
+        spare = spare and __salt__["mysql_proof.present"]()
+        until = deadline if spare else min(deadline, began + GREETING)
+        while not (answers := _answers(until)) and time.time() < until:
+            time.sleep(INTERVAL)  # until it answers, or the deadline
+        if answers:
+            return "nothing"
+        if spare or until < began + GREETING:
+            raise CommandExecutionError("the server does not answer, and is not ended for that")
     done = "killed" if kill(deadline) else "started"
     _start(deadline)
     for _ in __utils__["sqlserver.attempts"](deadline, "an answer of the restarted server"):

@@ -7,6 +7,7 @@ error names the statement and never its arguments.
 """
 
 import contextlib
+import glob
 import socket
 import struct
 import time
@@ -19,6 +20,8 @@ except ImportError:
     pymysql = None
 
 SOCKET = "/run/mysqld/mysqld.sock"
+GROUPS = "/sys/fs/cgroup/system.slice/m[ya][sr]*.service/cgroup.procs"
+SERVERS = ("mysqld", "mariadbd")
 PORT = 3306
 CA = "/etc/mysql/tls/ca.crt"
 PATIENCE = 10  # seconds for a statement where the caller gave no deadline
@@ -161,7 +164,8 @@ def process(timeout=0.05):
     Return ``{"pid", "started", "state"}`` of the server listening at the socket, None if none does.
 
     The kernel knows it, so this answers for a hung server, too. ``state`` is ps's letter, T for
-    one that was stopped; ``started`` tells a server from a later one with the same pid.
+    one that was stopped; ``started`` tells a server from a later one with the same pid. A server
+    that hangs for long has a full queue: then it is the one in systemd's group.
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(timeout)
@@ -169,9 +173,21 @@ def process(timeout=0.05):
             connection.connect(SOCKET)
             size = struct.calcsize("3i")
             peer = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
-        except OSError:
+        except (FileNotFoundError, ConnectionRefusedError):
             return None
+        except OSError:
+            return _grouped()
     return alive(struct.unpack("3i", peer)[0])
+
+
+def _grouped():
+    """Return the server that systemd has started, see `process`."""
+    for path in glob.glob(GROUPS):
+        with contextlib.suppress(OSError), open(path, encoding="ascii") as file:
+            for pid in map(int, file.read().split()):
+                with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as name:
+                    if name.read().strip() in SERVERS:
+                        return alive(pid)
 
 
 def alive(pid):

@@ -71,3 +71,20 @@ def test_no_state_file_has_every_state_module_loaded():
 def test_no_command_goes_through_a_shell():
     shells = [name(path) for path in CODE if "shell=True" in path.read_text()]
     assert shells == []
+
+
+KINDS = {"salt": "_modules", "utils": "_utils"}
+
+
+@pytest.mark.parametrize("path", [*CODE, *sorted(ROOT.glob("_beacons/*.py")), *SLS,
+                                  *sorted(ROOT.glob("salt/**/*.jinja"))], ids=name)
+def test_what_is_called_by_its_name_exists(path):
+    """Salt finds it at the call only, which may be years later."""
+    text, missing = path.read_text(), []
+    calls = re.findall(r"""(?:__(salt|utils)__|\b(salt))\[["'](\w+)\.(\w+)["']\]""", text)
+    for one, other, module, function in calls:
+        file = ROOT / KINDS[one or other] / f"{module}.py"
+        if file.exists() and not re.search(rf"^(def {function}\(|{function} = )", file.read_text(),
+                                           re.MULTILINE):
+            missing.append(f"{module}.{function}")
+    assert missing == []

@@ -84,7 +84,7 @@ class Cluster:
 
         return call
 
-    def _status(self):
+    def _status(self, deadline=None):
         if isinstance(self.server, Exception):
             raise self.server
         return self.server
@@ -134,7 +134,7 @@ def test_activation_says_so_before_it_serves_and_takes_the_address_last():
     assert cluster.calls == [
         "claim.take alone=7",
         "claim.hold",
-        "mysql_server.revive",
+        "mysql_server.revive True",
         "mysql_replication.promote False",
         "mysql_replication.semi_sync False",
         "mysql_server.writable",
@@ -178,20 +178,23 @@ def test_replica_refuses_an_epoch_older_than_its_data():
     with pytest.raises(CommandExecutionError, match="mirrored in epoch 4"):
         cluster.module().activate(3, DEADLINE, alone=7)
     assert "mysql_server.writable" not in cluster.calls
-    assert cluster.calls[-3:] == PASSIVE
+    assert cluster.calls[-2:] == PASSIVE[1:]
 
 
-@pytest.mark.parametrize("step", ["mysql_replication.promote", "address.present_all"])
+@pytest.mark.parametrize(("step", "written"), [
+    ("mysql_replication.promote", False), ("address.present_all", True)])
 @pytest.mark.parametrize("error", [
     CommandExecutionError("no"),
     SaltInvocationError("no"),  # as from an interface that is no Ethernet
 ])
-def test_failed_activation_leaves_the_vm_passive(step, error):
+def test_failed_activation_leaves_the_vm_passive(step, written, error):
+    """One that never accepted writes is not ended for that: a replica would lose what it has."""
     cluster = Cluster(server_status())
     cluster.failing[step] = error
     with pytest.raises(type(error), match="no"):
         cluster.module().activate(3, DEADLINE)
-    assert cluster.calls[-3:] == PASSIVE
+    assert cluster.calls[-2:] == PASSIVE[1:]
+    assert (PASSIVE[0] in cluster.calls) is written
 
 
 def test_primary_that_cannot_be_released_goes_on_waiting():
@@ -345,7 +348,7 @@ def test_nothing_is_done_while_another_command_is_at_work(command):
 
 
 def test_active_vm_steps_down_before_it_follows_somebody_of_a_higher_epoch():
-    cluster = Cluster(server_status())
+    cluster = Cluster(server_status(role="replica"))
     cluster.holding = 3
     answer = cluster.module().follow("db2", 4, DEADLINE)
     assert cluster.calls == [
@@ -355,6 +358,14 @@ def test_active_vm_steps_down_before_it_follows_somebody_of_a_higher_epoch():
         "mysql_replication.follow",
     ]
     assert answer["saved"] is None
+
+
+def test_a_writable_server_that_holds_nothing_steps_down_before_it_follows():
+    """It was taken for dead when it hung."""
+    cluster = Cluster(server_status())
+    cluster.module().follow("db2", 4, DEADLINE)
+    assert cluster.calls == ["claim.take", "mysql_server.revive", *PASSIVE, "mysql_server.revive",
+                             "mysql_replication.follow"]
 
 
 def test_vm_that_serves_in_this_epoch_follows_nobody():

@@ -109,3 +109,36 @@ def test_password_is_quoted_as_an_option_file_is_read(tmp_path, monkeypatch, pas
         assert f"password={written}" in file.read_text(encoding="utf-8").splitlines()
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert not file.exists()
+
+
+UUID = "42609e3b-eb81-11f1-890f-026c6102000"
+OLD, NEW = {"pid": 7, "started": 1}, {"pid": 8, "started": 2}
+
+
+@pytest.mark.parametrize(("engine", "looks", "wrong"), [
+    ("mysql", [(OLD, "all"), (OLD, "none"), (NEW, "all")], None),  # what the old one says is old
+    ("mysql", [(OLD, "none"), (None, None), (NEW, "none")], "wanted"),
+    ("mysql", [(NEW, "old")], "extra"),  # killed before it dropped what it had
+    ("mariadb", [(OLD, "all")], None), ("mariadb", [(OLD, "none")], "wanted")])
+def test_a_copy_that_broke_off_is_told_from_one_that_is_not_there_yet(engine, looks, wrong):
+    sets = {"mysql": {"wanted": f"{UUID}2:1-9", "extra": f"{UUID}1:17"},
+            "mariadb": {"wanted": "0-2-9", "extra": "0-1-17"}}[engine]
+    said = {"all": sets["wanted"], "none": "", "old": f"{sets['wanted']},{sets['extra']}"}
+    now = []
+
+    def status():
+        now[:] = [looks.pop(0)] if looks else now
+        if now[0][1] is None:
+            raise CommandExecutionError("no answer")
+        return {"executed": said[now[0][1]]}
+
+    utils = utils_with(ReplayedServer(engine, "replica"))
+    utils["sqlserver.process"] = lambda: now[0][0]
+    clone = load("_modules/mysql_clone.py", {"mysql_replication.status": status}, utils=utils)
+    given = (engine, "192.168.10.18", sets["wanted"], sets["extra"], OLD)
+    if wrong:
+        with pytest.raises(CommandExecutionError, match=f"broke off: {sets[wrong]} differs"):
+            clone._verify(*given)
+    else:
+        clone._verify(*given)
+    assert looks == []

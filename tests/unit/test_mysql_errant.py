@@ -2,6 +2,7 @@
 
 import json
 import time
+import types
 
 import pytest
 from salt.exceptions import CommandExecutionError
@@ -80,12 +81,53 @@ def test_transactions_that_the_logs_no_longer_have_are_not_given_up(tmp_path, en
     loaded, _ = errant_on(tmp_path, engine)
     with pytest.raises(CommandExecutionError, match="no longer have"):
         loaded.save("192.168.10.28", more, soon())
+    assert list((tmp_path / "saved").iterdir()) == []
 
 
 def test_large_logs_are_saved_on_the_data_disk(tmp_path):
     loaded, _ = errant_on(tmp_path, "mysql")
     assert loaded._directory(str(tmp_path / "data"), 10).startswith(loaded.DIRECTORY)
-    assert "/data/.saved/database-" in loaded._directory(str(tmp_path / "data"), 1 << 60)
+    loaded.os = Disks(loaded.os, small=loaded.DIRECTORY)
+    assert "/data/.saved/database-" in loaded._directory(str(tmp_path / "data"), 10)
+    with pytest.raises(CommandExecutionError, match="no room to save transactions: neither"):
+        loaded._directory(str(tmp_path / "data"), 1 << 60)
+
+
+class Disks:
+    """The module os, where one folder's disk is full."""
+
+    def __init__(self, os, small):
+        self.os, self.small = os, small
+
+    def __getattr__(self, name):
+        return getattr(self.os, name)
+
+    def statvfs(self, path):
+        if path == self.small:
+            return types.SimpleNamespace(f_bavail=1, f_frsize=1)
+        return self.os.statvfs(path)
+
+
+@pytest.mark.parametrize("engine", ["mysql", "mariadb"])
+def test_what_is_saved_already_is_not_saved_again(tmp_path, engine):
+    """The command after it failed, and is repeated until it succeeds."""
+    loaded, commands = errant_on(tmp_path, engine)
+    first = loaded.save("192.168.10.28", ERRANT[engine], soon())
+    assert loaded.save("192.168.10.28", ERRANT[engine], soon()) == first
+    assert len(commands) == 1
+    report = tmp_path / "saved" / first["directory"].rpartition("/")[2] / "report.json"
+    report.write_text(report.read_text().replace(": 900", ": 901"))  # other logs: others' names
+    loaded.save("192.168.10.28", ERRANT[engine], soon())
+    assert len(commands) == 2
+
+
+@pytest.mark.parametrize("engine", ["mysql", "mariadb"])
+def test_logs_that_do_not_reach_back_far_enough_save_nothing(tmp_path, engine):
+    """The last transaction of a server is there, and those before it are not."""
+    loaded, commands = errant_on(tmp_path, engine, kept=LOGS[2:])
+    with pytest.raises(CommandExecutionError, match="no longer have .*mysql_clone.seed .*discard"):
+        loaded.save("192.168.10.28", ERRANT[engine], soon())
+    assert commands == [] and not (tmp_path / "saved").exists()
 
 
 def test_failing_tool_is_named_with_its_message(tmp_path):

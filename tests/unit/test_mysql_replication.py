@@ -17,6 +17,7 @@ def module(server, other=None, proved=True, **salt):
     functions = {key.replace("__", "."): value for key, value in salt.items()}
     functions["mysql_proof.present"] = lambda: proved
     functions["mysql_proof.forget"] = lambda: server.told.append("forget")
+    functions.setdefault("mysql_account.replica_password", lambda: False)
     functions["mysql_proof.prove"] = lambda deadline: server.told.append("prove")
     loaded = load(
         "_modules/mysql_replication.py",
@@ -96,19 +97,54 @@ def test_promotion_applies_what_was_received_before_it_forgets_the_source(engine
     follower.write_text("")
     server = ReplayedServer(engine, "replica")
     module(server).promote(soon())
+    started = ["START REPLICA SQL_THREAD"] if engine == "mysql" else []  # MariaDB would purge
     assert server.told == [
-        *("STOP REPLICA IO_THREAD", "START REPLICA SQL_THREAD"),
-        *("STOP REPLICA", "RESET REPLICA ALL"),
-    ]
+        "STOP REPLICA IO_THREAD", *started, "STOP REPLICA", "RESET REPLICA ALL"]
     assert not follower.exists()
+
+
+BEYOND = {"mysql": "dd52011f-e686-11f1-b863-569ca3f9701b:1-99999", "mariadb": "0-9-99999"}
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_what_was_received_and_not_applied_is_given_up_by_an_operator_only(engine):
+    server = ReplayedServer(engine, "replica")
+    running = "Replica_SQL_Running" if engine == "mysql" else "Slave_SQL_Running"
+    server.row(**{server.dialect["received"]: BEYOND[engine], running: "No"})
+    with pytest.raises(CommandExecutionError, match="cannot apply: its applier stands still"):
+        module(server).promote(soon())
+    assert "RESET REPLICA ALL" not in server.told
+    module(server).promote(soon(), lose_writes=True)
+    assert server.told[-1] == "RESET REPLICA ALL"
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_what_was_received_counts_although_the_server_forgets_it(engine):
+    """MariaDB throws its relay log away when both its threads start anew."""
+    server = ReplayedServer(engine, "replica")
+    before = dict(server.answers["SHOW REPLICA STATUS"][0])
+    server.row(**{server.dialect["received"]: BEYOND[engine]})
+    looks, one = [], server.one
+
+    def forgetting(statement, *arguments):
+        answer = dict(one(statement, *arguments))
+        if statement == "SHOW REPLICA STATUS":
+            looks.append(1)
+            if len(looks) == 2:
+                server.row(**{server.dialect["received"]: before[server.dialect["received"]]})
+        return answer
+
+    server.one = forgetting
+    with pytest.raises(CommandExecutionError, match="all that was received is applied"):
+        module(server).promote(soon())
+    assert len(looks) > 2
 
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_promotion_gives_up_at_the_deadline_and_keeps_the_source(engine):
     server = ReplayedServer(engine, "replica")
     received = server.dialect["received"]
-    beyond = {"mysql": "dd52011f-e686-11f1-b863-569ca3f9701b:1-99999", "mariadb": "0-9-99999"}
-    server.row(**{received: beyond[engine]})
+    server.row(**{received: BEYOND[engine]})
     with pytest.raises(CommandExecutionError, match="all that was received is applied"):
         module(server).promote(soon())
     assert "RESET REPLICA ALL" not in server.told
@@ -140,6 +176,27 @@ def test_errant_transactions_are_saved_before_the_server_is_made_a_copy(engine):
     answer = loaded.follow("192.168.10.18", soon())
     assert done == [("save", "192.168.10.18", errant), ("seed", "192.168.10.18", True)]
     assert answer["saved"] == {"directory": "/saved"} and errant in answer["seeded"]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_what_a_new_primary_has_still_to_apply_is_not_errant_here(engine):
+    """Its old primary would be wiped while the only other copy is in a relay log."""
+    server, other = ReplayedServer(engine, "replica"), ReplayedServer(engine, "replica")
+    errant = {"mysql": "aaaaaaaa-e686-11f1-b863-569ca3f9701b:7-9", "mariadb": "0-77-12"}[engine]
+    server.answers[server.dialect["executed"]][0]["executed"] += f",{errant}"
+    with pytest.raises(CommandExecutionError, match="does not serve yet"):
+        module(server, other).follow("192.168.10.18", soon())
+    assert server.told == []
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_password_that_changed_is_told_to_a_replica_that_follows_already(engine):
+    server, other = ReplayedServer(engine, "replica"), ReplayedServer(engine, "primary")
+    source = module(server).status()["replica"]["source"]
+    loaded = module(server, other, mysql_account__replica_password=lambda: True)
+    loaded.follow(source, soon())
+    assert server.told[:3] == ["forget", server.told[1], "STOP REPLICA"]
+    assert "RESET REPLICA ALL" in server.told and "START REPLICA" in server.told
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -1,10 +1,13 @@
 """Stepping down and reviving: who is disconnected, and when the process is ended."""
 
+import contextlib
 import os
 import signal
+import socket
 import subprocess
 import time
 import types
+from pathlib import Path
 
 import pytest
 from salt.exceptions import CommandExecutionError
@@ -24,10 +27,11 @@ def process():
     child.wait()
 
 
-def module(server, child=None):
+def module(server, child=None, proved=False):
     utils = utils_with(server)
     utils["sqlserver.process"] = lambda: child and sqlserver.alive(child.pid)
-    loaded = load("_modules/mysql_server.py", utils=utils, pillar=PILLAR)
+    proof = {"mysql_proof.present": lambda: proved}
+    loaded = load("_modules/mysql_server.py", proof, utils=utils, pillar=PILLAR)
     loaded.commands = []
 
     def systemctl(*arguments, deadline):
@@ -58,6 +62,14 @@ def test_commit_that_waits_for_its_replica_is_ended_with_the_process(engine, pro
     assert loaded.passive(soon()) == "killed"
     assert process.wait(1) == -signal.SIGKILL
     assert loaded.commands == ["reset-failed mysql", "start --no-block mysql"]
+
+
+def test_a_mariadb_disconnects_nobody_while_a_commit_waits(process):
+    """It would end the wait of all who commit together, and tell them that it is done."""
+    server = refusing(ReplayedServer("mariadb", "primary"))
+    server.answers["SHOW PROCESSLIST"] = [{"Id": 5, "User": "moodle", "Command": "Query"}]
+    assert module(server, process).passive(soon()) == "killed"
+    assert not [one for one in server.told if one.startswith("KILL")]
 
 
 def test_process_that_cannot_be_ended_is_not_called_passive(process):
@@ -104,3 +116,45 @@ def test_stopped_server_is_killed_and_started_again(process):
 def test_process_is_told_from_a_later_one_with_the_same_number():
     me = sqlserver.alive(os.getpid())
     assert me["pid"] == os.getpid() and me["started"] > sqlserver.alive(1)["started"]
+
+
+@pytest.mark.parametrize(("seconds", "spare", "proved", "ended"), [
+    (2, False, True, True), (2, True, False, True), (2, True, True, False),
+    (0.1, False, True, False)])
+def test_only_a_server_that_had_its_time_and_has_no_proof_is_ended(
+        process, seconds, spare, proved, ended):
+    """Ended, a replica loses what it has not applied yet, and could not be promoted any more."""
+    server = ReplayedServer("mysql", "replica")
+    server.failing["SELECT 1 AS one"] = sqlserver.StatementError("busy", OSError(0, "busy"))
+    loaded = module(server, process, proved)
+    loaded.GREETING = 0.3
+    with pytest.raises(CommandExecutionError, match="restarted" if ended else "is not ended"):
+        loaded.revive(soon(seconds) if ended else soon(min(seconds, 0.5)), spare)
+    assert (process.poll() is not None) is ended
+
+
+def test_a_server_with_a_full_queue_is_neither_dead_nor_unknown(tmp_path, monkeypatch):
+    """A connection is refused at once then, although a process listens."""
+    known = load("_utils/sqlserver.py")
+    monkeypatch.setattr(known, "SOCKET", str(tmp_path / "socket"))
+    group = tmp_path / "cgroup.procs"
+    group.write_text(f"1\n{os.getpid()}\n")
+    monkeypatch.setattr(known, "GROUPS", str(group))
+    name = Path("/proc/self/comm").read_text().strip()
+    monkeypatch.setattr(known, "SERVERS", (name,))
+    assert known.process() is None
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(socket.socket(socket.AF_UNIX))
+        server.bind(known.SOCKET)
+        assert known.process() is None  # nobody listens
+        server.listen(0)
+        while True:
+            client = stack.enter_context(socket.socket(socket.AF_UNIX))
+            client.setblocking(False)
+            try:
+                client.connect(known.SOCKET)
+            except BlockingIOError:
+                break
+        assert known.process()["pid"] == os.getpid()
+        monkeypatch.setattr(known, "SERVERS", ("another",))
+        assert known.process() is None
