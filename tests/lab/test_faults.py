@@ -417,6 +417,25 @@ def test_a_primary_that_is_stopped_in_order_acknowledges_nothing_more(trial):
 
 
 @slow
+def test_stepping_down_acknowledges_nothing_that_waits_for_its_mirror(trial):
+    """MariaDB ends the wait of a commit when its client is disconnected, as if all were well."""
+    vm, standby = trial.holder("database"), trial.standby("database")
+    balancers = [trial.holder("director"), trial.standby("director")]
+    trial.run_in(vm, "mysql -e 'create database if not exists lab_watch;"
+                     " create table if not exists lab_watch.stepped (n int)'")
+    for balancer in balancers:  # nobody permits to go on alone
+        trial.signal(balancer, "salt-master", "STOP")
+    trial.crash(standby)
+    trial.run_in(vm, "mysql -e 'insert into lab_watch.stepped values (1)' & waiting=$!; sleep 1;"
+                     " /opt/salt/bin/salt-call --local mysql_server.passive"
+                     " $(($(date +%s) + 60)); ! wait $waiting", timeout=90)
+    for balancer in balancers:
+        trial.signal(balancer, "salt-master", "CONT")
+    trial.start(standby)
+    trial.served(6 * SOON)
+
+
+@slow
 def test_a_replica_that_is_broken_is_not_promoted(trial):
     """It may not log in at its source any more; only stopped, it would follow again in a moment."""
     holder, standby = trial.holder("database"), trial.standby("database")
