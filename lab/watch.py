@@ -14,7 +14,9 @@ import time
 
 GONE = 1.0  # s without a sample: what was claimed before is not known to be claimed still
 TOGETHER = 1.0  # s that one address of the director may be there without the other
-GRACE = 3.0  # s after a thaw or a healed cut until a VM has heard of the higher epoch
+# s after a thaw or a healed cut until a VM has heard of the higher epoch and started a process that
+# gives up; on two cores for nine VMs it has taken three.
+GRACE = 6.0
 RESOURCES = {"balancer": None, "file": "files", "database": "database"}
 PAIR = ("public", "gateway")
 

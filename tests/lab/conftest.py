@@ -86,9 +86,18 @@ def cluster(name, request):
 @pytest.fixture
 def trial(cluster, tmp_path, request):
     """An ordeal: client and watch run all the while, and afterwards everything is judged."""
-    allowed = [word for mark in request.node.iter_markers("allowed") for word in mark.args]
-    with Ordeal(cluster.lab, tmp_path, allowed=allowed) as running:
+    with judged(cluster, tmp_path, request.node) as running:
         yield running
+
+
+@contextlib.contextmanager
+def judged(cluster, folder, node):
+    """An ordeal of ``cluster`` for the test ``node``; its problems fail it, its lab still up."""
+    allowed = [word for mark in node.iter_markers("allowed") for word in mark.args]
+    with Ordeal(cluster.lab, folder, allowed=allowed) as running:
+        yield running
+    if running.problems:
+        keep_evidence(cluster, f"{node.name}-judged", "\n".join(running.problems))
     assert running.problems == []
 
 
@@ -194,9 +203,15 @@ def pytest_runtest_makereport(item, call):
     report = (yield).get_result()
     running = next((each for each in item.funcargs.values() if isinstance(each, Cluster)), None)
     if report.failed and running:
-        folder = ROOT / ".lab/evidence" / f"{item.name}-{report.when}"
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "failure.txt").write_text(report.longreprtext)
-        for vm, text in running.everywhere(EVIDENCE).items():
-            (folder / f"{vm}.txt").write_text(text)
+        folder = keep_evidence(running, f"{item.name}-{report.when}", report.longreprtext)
         report.sections.append(("evidence", f"the state of every VM: {folder}"))
+
+
+def keep_evidence(cluster, name, why):
+    """Write down what every VM says now; return the folder."""
+    folder = ROOT / ".lab/evidence" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "failure.txt").write_text(why)
+    for vm, text in cluster.everywhere(EVIDENCE).items():
+        (folder / f"{vm}.txt").write_text(text)
+    return folder
