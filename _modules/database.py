@@ -105,6 +105,7 @@ def activate(epoch, deadline, alone=None, lose_writes=False):
             if not served:
                 _back_out(written="semi_sync" in seconds)
             raise
+        __utils__["health.write"]("database.restarted", False)
         return {**status(), "seconds": seconds}
 
 
@@ -212,6 +213,7 @@ def _step_down(deadline):
 def _leave():
     __salt__["address.absent_all"](_floating())
     __salt__["claim.release"](RESOURCE)
+    __utils__["health.write"]("database.restarted", False)  # whoever serves next is another matter
     _note_permission(0, None)
 
 

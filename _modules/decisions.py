@@ -15,6 +15,8 @@ from salt.exceptions import CommandExecutionError, SaltInvocationError
 LOG = "/var/log/cluster/decisions.jsonl"
 # Bytes after which the log is put aside, once: about 2000 decisions, then as many again.
 LARGEST = 5_000_000
+IDLE = b'"steps": []'  # as `_encoded` writes it
+MANY = 20  # lines that are looked at for each that is wanted
 LINE = 100_000  # bytes; a decision over 512 VMs has about a tenth
 
 
@@ -46,12 +48,13 @@ def note(line):
     return True
 
 
-def read(count=50):
+def read(count=50, acted=False):
     """
     Return the last ``count`` decisions, the latest one last, each once.
 
-    A line that a power cut has torn is left out. Raises CommandExecutionError if the log exists
-    and cannot be read.
+    acted: only those in which something was done, of the last lines that can be looked at without
+    delay. A line that a power cut has torn is left out. Raises CommandExecutionError if the log
+    exists and cannot be read.
 
     CLI Example:
 
@@ -61,7 +64,9 @@ def read(count=50):
     """
     found = {}
     for path in (LOG, f"{LOG}.1"):
-        for line in reversed(_tail(path, 2 * count + 1)):
+        for line in reversed(_tail(path, (MANY if acted else 2) * count + 1)):
+            if acted and IDLE in line:
+                continue
             if decision := _decoded(line):
                 _keep(found, decision, count)
         if len(found) >= count:

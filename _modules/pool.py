@@ -34,7 +34,8 @@ def config():
     webs = __utils__["topology.vms"](cluster, "web")
     table = __utils__["ipvs.declared"](cluster, webs, own)
     public, gateway = __utils__["topology.floating"](cluster, name, "director")
-    peer = __utils__["topology.peer"](cluster, name)
+    peer, vms = __utils__["topology.peer"](cluster, name), __utils__["topology.vms"](cluster)
+    server = cluster["vms"][name].get("server")
     return {
         "check": CHECK | (cluster["balancer"].get("check") or {}),
         "servers": {
@@ -49,6 +50,7 @@ def config():
         "gateway": cluster["networks"]["public"].get("gateway"),
         "links": cluster["heartbeat"]["links"],
         "peer": peer and peer["name"],
+        "elsewhere": [vm["name"] for vm in vms if not vm["server"] or vm["server"] != server],
     }
 
 

@@ -30,12 +30,13 @@ RESOURCES = ("director", "files", "database")
 ASK = 3  # seconds for the arbiter; it may be electing a leader
 OLD = 15  # seconds; an event that took longer is a replay, and `cluster/tend` comes every 5
 TENDED = 6  # seconds; records known since the last `cluster/tend` are good enough to begin with
-LINES = 50  # of the log, for the history
+LINES = 50  # of the log in which something was done, for the history
 LEARNT = 3  # seconds until heartbeats and beacons tell what an answer to a job told
 AGAIN = 0.1  # seconds between two looks while observers disagree, or a holder is late
 AGE_IN_DOUBT = 1  # seconds that the arbiter's answer may have meanwhile
 ROUNDS = 300  # looks of one reaction; what is left then waits for the next event
 NOTE = 1  # seconds after which a decision is noted as begun
+ASIDE = 10  # seconds for the own VM to give up what another one has
 WARM = 600  # seconds; a minion's refresh makes its modules cold again
 
 
@@ -82,7 +83,7 @@ def look(age=0):
     """
     minion, now = _minion(), time.time()
     cluster = minion.cluster()
-    asked = {"heard": ("heartbeat.view",), "log": ("decisions.read", LINES)}
+    asked = {"heard": ("heartbeat.view",), "log": ("decisions.read", LINES, True)}
     if _state.answers.get("at", float("-inf")) < time.monotonic() - age:
         asked["marks"] = ("marks.read",)
         asked.update({resource: ("arbiter.look", resource, ASK) for resource in RESOURCES})
@@ -175,6 +176,8 @@ def _reaction(cause):
             _state.again = False
         began = time.monotonic()
         view, decision = _decide(age)
+        if not number and not age:
+            _step_aside(view)
         place = _place(view)
         looked = {**cause, "looks": number + 1, "looked": round(time.monotonic() - began, 3)}
         wake = _begin(view, decision, place, looked)
@@ -191,6 +194,18 @@ def _reaction(cause):
     if cause["tag"] == "cluster/tend":
         _warm_up(view)
     return decision.reason
+
+
+def _step_aside(view):
+    """
+    Give the director up here if the record has another one. A balancer that nobody hears got one
+    command for that, and may have missed it; its own master can tell.
+    """
+    minion, record = _minion(), view["records"].get("director") or {}
+    held, _ = minion.attempt("claim.held", "director")
+    if record.get("holder") not in (None, minion.me) and 0 < (held or 0) < record["epoch"]:
+        ends = time.time() + ASIDE
+        minion.attempt("director.deactivate", epoch=record["epoch"], deadline=ends)
 
 
 def _decide(age):
@@ -362,7 +377,7 @@ def _facts(now):
         __utils__["outlook.teaches"](step)
         for line in _state.lines
         for step in line["steps"]
-        if step["result"] == "ok" and step["at"] + step["seconds"] > now - LEARNT
+        if step["result"] == "ok" and abs(now - step["at"] - step["seconds"]) < LEARNT
     ]
 
 

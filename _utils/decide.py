@@ -25,7 +25,7 @@ The view: now (Unix seconds), cluster (the pillar), me (the master that decides)
 ``files.frozen`` (for longer than deadtime), ``files.following``, ``files.fit`` (this standby has
 everything and could serve), ``files.mirror`` (False: the standby answers, without a disk),
 ``director.networks``, ``director.addresses``), absent and confirmed (VMs or servers out on
-purpose / dead by an operator's word), history (failovers and failed activations), driver.
+purpose / dead by an operator's word), history (of `_utils/outlook.py`), driver.
 """
 
 import importlib.util
@@ -63,6 +63,7 @@ UNHEARD = 2
 # have to wait for this command.
 AWAITED = 3
 FAILED = 2  # failed activations at one epoch after which the holder counts as unable
+TRIED = 3  # restarts, and commands it said nothing to, lately and at one epoch: the same
 
 
 class Decision(NamedTuple):
@@ -243,14 +244,18 @@ def _unable(case):
         return f"{case.resource} fails on {holder}, and a restart did not help"
     if not case.data and case.health(holder, "networks") is False:
         return f"{holder} lost one of its two networks"
-    if (failed := _failed(case)) >= FAILED:
+    if (failed := _counted(case, "activation failed")) >= FAILED:
         return f"{holder} could not be activated {failed} times"
+    served = case.held(holder) == case.record["epoch"]
+    well = served and (case.health(holder, "service") is not False or not case.data)
+    if (tried := _counted(case, "in vain")) >= TRIED and not well:
+        return f"{holder} was restarted or commanded in vain {tried} times"
     return None
 
 
-def _failed(case):
-    """Return how often the holder could not be activated lately, in this epoch."""
-    wanted = ("activation failed", case.resource, case.holder, case.record["epoch"])
+def _counted(case, what):
+    """Return how often this happened to the holder lately, in this epoch."""
+    wanted = (what, case.resource, case.holder, case.record["epoch"])
     names = ("what", "resource", "vm", "epoch")
     found = [tuple(map(entry.get, names)) for entry in case.view.get("history", ())]
     return found.count(wanted)
@@ -302,7 +307,7 @@ def _after(case, activate):
     Return the activation, behind the end of a living predecessor whose successor was not told in
     time. Once: DRBD's writes freeze if it is left without that, and it has to reboot.
     """
-    if case.resource == "files" and not _failed(case):
+    if case.resource == "files" and not _counted(case, "activation failed"):
         for standby in case.standbys:
             if case.held(standby) and case.judge(standby)[0] == "alive":
                 why = f"{standby} serves in an epoch that is over"

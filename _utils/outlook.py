@@ -6,6 +6,9 @@ of decisions counts for, and what of it all stands in the record. Pure.
 # Seconds after which a failed activation is no evidence any more: the VM may have recovered, and a
 # resource that nobody serves must be tried again.
 FORGIVEN = 60
+# Seconds in which restarts are counted, and commands that the holder said nothing to.
+TIRED = 300
+AHEAD = 5  # seconds; what is later than that was written before the clock was set back
 # Whoever was just activated.
 HEALTHY = {"service": True, "waiting": False, "frozen": False, "addresses": True}
 
@@ -46,7 +49,8 @@ def history(lines, acknowledged, now):
     Return what the decider counts: failovers by themselves, and activations that failed lately.
 
     lines: of the log of decisions; acknowledged: resource -> Unix seconds when an operator looked.
-    A VM that gave no answer has not failed: it may never have got the command.
+    A VM that gave no answer has not failed: it may never have got the command. It is "in vain" all
+    the same, like a restart: either helps once or twice, and not for ever.
     """
     found = []
     for line in lines:
@@ -54,14 +58,21 @@ def history(lines, acknowledged, now):
         for step in line.get("steps") or []:
             entry = {key: step.get(key) for key in ("resource", "vm", "epoch", "at")}
             entry["acknowledged"] = entry["at"] <= acknowledged.get(entry["resource"], 0)
+            since = now - entry["at"] if entry["at"] <= now + AHEAD else float("inf")
             if step.get("transition") == "promote":
-                if by_itself and step["result"] == "ok":
+                if by_itself and step["result"] == "ok" and since < float("inf"):
                     found.append({"what": "failover", **entry})
-            elif step["do"] == "activate" and step["result"] == "failed":
-                lately = entry["at"] > now - FORGIVEN and not entry["acknowledged"]
-                if lately and not step.get("silent"):
-                    found.append({"what": "activation failed", **entry})
+            elif not entry["acknowledged"] and (what := _counts(step, since)):
+                found.append({"what": what, **entry})
     return found
+
+
+def _counts(step, since):
+    """Return what a command counts for that was sent ``since`` seconds ago, or None."""
+    failed = step["do"] == "activate" and step["result"] == "failed"
+    if failed and not step.get("silent"):
+        return "activation failed" if since < FORGIVEN else None
+    return "in vain" if (failed or step["do"] == "restart") and since < TIRED else None
 
 
 def evidence(view):

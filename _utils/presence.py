@@ -92,6 +92,22 @@ def _alone(views, me, observer, observers):
     return _hears_none(views.get(me, {}).get(observer, {}), observer, observers)
 
 
+def _behind(views, me, observer, observers):
+    """
+    Return whether ``observer`` is heard on other links only, and a third one hears it no more: the
+    cable to its server is broken. It goes on hearing its neighbours there, which are of no use.
+    """
+    seen = views.get(me, {})
+
+    def here(name):
+        return seen.get(name, {}).get("links", {}).get("internal", {}).get("state") in HEARD
+
+    others = [each for each in observers if each not in (me, observer) and here(each)]
+    return not here(observer) and any(
+        seen[other].get("silent", {}).get(observer) == "lost" for other in others
+    )
+
+
 def _hears_none(told, vm, observers):
     others = [observer for observer in observers if observer != vm]
     silent = told.get("silent", {})
@@ -127,7 +143,7 @@ def _words(views, me, vm, observers):
     Return the word of each observer that has a say about ``vm``: up, late, lost or init.
 
     An observer that is late itself, or hears nobody, or no other observer, has none: its last word
-    is of before.
+    is of before. Nor has one behind a cable that is broken, see `_behind`.
     """
     words = {
         observer: _word(view[vm]["links"])
@@ -138,7 +154,7 @@ def _words(views, me, vm, observers):
         told = views.get(me, {}).get(observer)
         if observer == vm or observer in views or not told or told.get("deaf"):
             continue
-        if _alone(views, me, observer, observers):
+        if _alone(views, me, observer, observers) or _behind(views, me, observer, observers):
             continue
         if _word(told["links"]) == "up":
             words[observer] = told.get("silent", {}).get(vm, "up")

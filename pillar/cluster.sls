@@ -56,7 +56,7 @@ cluster:
     deadtime: 2
     initdead: 30
     port: 694
-    links: [internal]
+    links: [internal, public]    # public: between the balancers
 
   arbiter:
     driver: etcd

@@ -437,6 +437,21 @@ def test_a_move_that_broke_off_after_its_swap_ends_the_old_holder_gently_once():
     assert "deactivate" not in " ".join(world.lose("file1").steps("files"))
 
 
+@pytest.mark.parametrize(("times", "step"), [(2, "restart db1 3"), (3, "swap promote db2 @72")])
+def test_a_service_that_dies_again_after_each_restart_is_succeeded(times, step):
+    vain = {"what": "in vain", "resource": "database", "vm": "db1", "epoch": 3, "at": 9}
+    world = World(history=[vain] * times).say("db1", service=False)
+    assert world.steps("database")[0] == step
+    assert world.say("db1", service=True).steps("database") == []  # it serves: leave it
+
+
+def test_a_holder_that_is_heard_and_obeys_nothing_is_succeeded():
+    vain = {"what": "in vain", "resource": "files", "vm": "file1", "epoch": 3, "at": 9}
+    world = World(history=[vain] * 3).say("file1", held={})
+    assert world.steps("files")[0] == "swap promote file2 @71"
+    assert "file1 was restarted or commanded in vain 3 times" in world.decide().reason
+
+
 def test_a_standby_that_writes_wait_for_gets_little_time_to_follow():
     """They go on alone soon, which must not have to wait for this command."""
     seconds = []

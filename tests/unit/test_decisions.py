@@ -101,3 +101,13 @@ def test_a_log_that_cannot_be_written_is_an_error(decisions, tmp_path):
     (tmp_path / "log").write_text("in the way")
     with pytest.raises(CommandExecutionError, match="cannot write"):
         decisions.note(line(1))
+
+
+def test_what_was_only_refused_crowds_nothing_out(decisions):
+    """Many refusals in a row hid the failovers that came before, and those are counted."""
+    moved = {"id": "moved", "at": 1.0, "steps": [{"do": "swap"}]}
+    decisions.note(moved)
+    for number in range(9):
+        decisions.note({"id": str(number), "at": 2.0 + number, "steps": []})
+    assert decisions.read(3, acted=True) == [moved]
+    assert len(decisions.read(3)) == 3

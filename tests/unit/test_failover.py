@@ -80,8 +80,11 @@ class Site:
     def marks_read(self):
         return self.marks
 
-    def decisions_read(self, count):
+    def decisions_read(self, count, acted=False):
         return self.log[-count:]
+
+    def claim_held(self, resource):
+        return self.held.get(self.me, {}).get(resource, 0)
 
     def decisions_note(self, line):
         line = json.loads(json.dumps(line))
@@ -364,6 +367,20 @@ def test_a_record_that_changed_meanwhile_is_looked_at_again(site):
     failover.react("x", {})
     assert site.records["files"]["holder"] == "file2"
     assert len(activated(site)) == 1
+
+
+def test_a_director_that_missed_its_only_command_gives_up_by_its_own_master(site):
+    """Nobody hears its heartbeats, so nobody tells it again."""
+    first = site.me
+    site.records["director"].update(holder=next(iter({"lb1", "lb2"} - {first})), epoch=9)
+    site.held[first] = {"director": 3}
+    failover = runner(site)
+    failover.react("cluster/tend", {})
+    assert ("deactivate", first, 9, None) in site.commands
+    assert "director" not in site.held[first]
+    site.commands.clear()
+    failover.react("cluster/tend", {})
+    assert not [command for command in site.commands if command[:2] == ("deactivate", first)]
 
 
 def test_an_unreachable_arbiter_is_told_once(site):

@@ -239,7 +239,8 @@ class Balancer:
             "servers": {name: {"address": web.address, "weight": 2}
                         for name, web in self.webs.items()},
             "page": str(self.folder / "sorry.html"), "floating": {}, "gateway": None,
-            "links": [], "peer": None, "certificate": ["/nonexistent", "/nonexistent"],
+            "links": [], "peer": None, "elsewhere": [],
+            "certificate": ["/nonexistent", "/nonexistent"],
         }  # fmt: skip
 
     def run(self, story):

@@ -28,8 +28,8 @@ subprocess.run(["sysctl", "-qw", "net.ipv4.conf.all.arp_ignore=1",
 ip("addr", "add", "203.0.113.1/24", "dev", "router")
 floating = {"public": {"interface": "eth0", "address": "203.0.113.10"},
             "internal": {"interface": "eth1", "address": "192.168.10.1"}}
-wires = poold_wire.Wires({"peer": "lb2", "links": ["internal"], "floating": floating,
-                          "gateway": "203.0.113.1"})
+wires = poold_wire.Wires({"peer": "lb2", "elsewhere": ["lb2", "db2"], "links": ["internal"],
+                          "floating": floating, "gateway": "203.0.113.1"})
 seen = {"own": {"claims": {}}, "peers": {"lb2": {"state": "up", "claims": {"director": [3, 1]},
                           "links": {"internal": {"state": "up"}}}}}
 poold_wire.view = lambda: seen
@@ -180,7 +180,8 @@ answers["duplicates"] = wires.found["duplicates"]
     ],
 )
 def test_only_a_peer_that_is_heard_can_be_elsewhere(peer, elsewhere):
-    wires = poold_wire.Wires({"peer": "lb2", "links": [], "floating": {}, "gateway": None})
+    wires = poold_wire.Wires(
+        {"peer": "lb2", "elsewhere": ["lb2"], "links": [], "floating": {}, "gateway": None})
     assert wires.peer_is_elsewhere({"peers": {"lb2": peer}}) is elsewhere
     assert wires.peer_is_elsewhere(None) is False
 
@@ -188,9 +189,37 @@ def test_only_a_peer_that_is_heard_can_be_elsewhere(peer, elsewhere):
 def test_without_anybody_to_ask_the_networks_are_unknown(monkeypatch):
     floating = {"public": {"interface": "eth0", "address": "203.0.113.10"},
                 "internal": {"interface": "eth1", "address": "192.168.10.1"}}  # fmt: skip
-    config = {"peer": "lb2", "links": ["internal"], "floating": floating, "gateway": None}
+    config = {"peer": "lb2", "elsewhere": ["lb2", "db2"], "links": ["internal"],
+              "floating": floating, "gateway": None}
     wires = poold_wire.Wires(config)
     monkeypatch.setattr(poold_wire.Wire, "carrier", lambda _: True)
     assert wires.judge(0, None)[0] is None
     alone = {"peers": {"lb2": {"links": {"internal": {"state": "dead"}}}}}
     assert wires.judge(0, alone) == (False, "nobody is heard on the internal network")
+
+
+@pytest.mark.parametrize(("lb2", "db2", "found"), [
+    ({"internal": "up", "serial": "up"}, "up", True),
+    ({"internal": "dead", "serial": "up"}, "up", True),  # its own cable
+    ({"internal": "dead", "serial": "up"}, "dead", False),  # the cable between the servers
+    ({"internal": "dead", "serial": "dead"}, "dead", True)])  # a dead server is no cable
+def test_neighbours_do_not_count_while_those_beyond_are_heard_elsewhere(
+        monkeypatch, lb2, db2, found):
+    config = {"peer": "lb2", "elsewhere": ["lb2", "db2"], "links": ["internal"], "gateway": None,
+              "floating": {"public": {"interface": "eth0", "address": "203.0.113.10"}}}
+    links = {"lb2": lb2, "db2": {"internal": db2}, "db1": {"internal": "up"}}
+    seen = {"peers": {name: {"links": {link: {"state": state} for link, state in told.items()}}
+                      for name, told in links.items()}}
+    assert poold_wire.Wires(config).somebody_on("internal", seen) is found
+
+
+def test_who_just_got_the_addresses_tells_everybody_for_a_while(tmp_path):
+    """A switch may lose the first announcement, and a dead peer never says that it gave them up."""
+    story = """
+await soon(lambda: wires.found["networks"] is True)
+answers["before"] = wires.wires["public"].defended
+ip("addr", "add", "203.0.113.10/24", "dev", "eth0")
+ip("addr", "add", "192.168.10.1/24", "dev", "eth1")
+answers["told"] = await soon(lambda: all(wire.defended for wire in wires.wires.values()))
+"""
+    assert on_the_wires(story, tmp_path)[0] == {"before": 0.0, "told": True}

@@ -64,6 +64,24 @@ def test_a_vm_that_hears_nobody_is_lost_although_it_is_heard(told):
     assert presence.is_deaf(view(file1=told), "lb2", "file1", OBSERVERS)
 
 
+def by_serial(**more):
+    links = {"internal": {"state": "lost", "age": 9.0}, "serial": {"state": "up", "age": 0.1}}
+    return {**entry(**more), "links": links}
+
+
+@pytest.mark.parametrize(("changes", "expected"), [
+    # It hears its neighbours, behind the broken cable; the witness hears none of them.
+    ({**LOST, "lb1": by_serial(), "witness": deaf_to("lb1", "file1")}, "lost"),
+    # Its own cable only: what the witness hears counts.
+    ({**LOST, "lb1": by_serial(), "witness": deaf_to("lb1")}, "unsure: OBSERVERS_DISAGREE"),
+    # It is my cable, or there is no third one to ask: nobody is condemned.
+    ({**LOST, "lb1": by_serial(), "witness": entry("lost")}, "unsure: OBSERVERS_DISAGREE"),
+    ({**LOST, "lb1": by_serial(), "witness": entry()}, "unsure: OBSERVERS_DISAGREE"),
+])
+def test_an_observer_behind_a_broken_cable_has_no_say(changes, expected):
+    assert judged(view(**changes)) == expected
+
+
 def behind_a_cable_that_carries_nothing_in(*names):
     """They hear each other, and nobody else hears less of them."""
     return {name: entry(silent={vm: "lost" for vm in VMS if vm not in names}) for name in names}

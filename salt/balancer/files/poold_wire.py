@@ -4,8 +4,9 @@ What poold hears on the wire: is anybody there, and does somebody else hold an a
 It only listens, asks by ARP, and tells. The one thing it does: while this balancer holds an
 address and hears from the other one that it does not claim it, a third party that uses it is a
 stranger, and its frames are answered by the truth at once, at most every DEFEND s (RFC 5227, 2.4c).
-When the other one has just given it up, the truth is told for AFTER s: until then hosts may have
-learnt from either, and Linux believes no second word within a second (neigh locktime).
+When the other one has just given it up, or this one just got it, the truth is told for AFTER s:
+until then hosts may have learnt from either, Linux believes no second word within a second (neigh
+locktime), and a switch may lose the first.
 """
 
 import asyncio
@@ -33,6 +34,7 @@ OVER = 15.0  # seconds after which a duplicate that was not seen again is over
 MISSING = 4  # looks in a row without an address; an activation takes one between its two
 STALE = 3.0  # seconds after which heartbeatd's view says nothing any more
 VIEW = "/run/cluster/heartbeat.json"
+UP = ("up", "late")  # states of a link over which something was heard lately
 HELD = 2  # in a claim of the view: served, not only known
 
 
@@ -152,6 +154,7 @@ class Wires:
 
     def __init__(self, config):
         self.peer, self.links = config["peer"], config["links"]
+        self.elsewhere, self.holding = config["elsewhere"], False
         gateway = config["gateway"]
         self.wires = {
             name: Wire(entry["interface"], entry["address"], gateway if name == "public" else None)
@@ -170,8 +173,10 @@ class Wires:
     def look(self, now, seen):
         ok, why = self.judge(now, seen)
         foreign = self.peer_is_elsewhere(seen)
-        if foreign and not self.foreign:
+        holding = all(wire.holds() for wire in self.wires.values())
+        if (foreign and not self.foreign) or (holding and not self.holding):
             self.given_up = now
+        self.holding = holding
         self.foreign, duplicates = foreign, []
         for wire in self.wires.values():
             wire.foreign = foreign
@@ -216,11 +221,17 @@ class Wires:
         return True, "somebody is heard on both networks"
 
     def somebody_on(self, link, seen):
-        """Return whether heartbeats of any peer come over this network; None if none could."""
+        """
+        Return whether heartbeats of any peer come over this network; None if none could. Neighbours
+        on the same server do not count while those elsewhere are heard on other links only: it is
+        the cable between that is broken.
+        """
         if link not in self.links or seen is None:
             return None
-        states = [peer["links"].get(link, {}).get("state") for peer in seen["peers"].values()]
-        return any(state in ("up", "late") for state in states)
+        heard = {name: {of for of, told in peer["links"].items() if told["state"] in UP}
+                 for name, peer in seen["peers"].items()}
+        beyond = [links for name, links in heard.items() if name in self.elsewhere and links]
+        return any(link in links for links in beyond or heard.values())
 
     def peer_is_elsewhere(self, seen):
         """Return whether the other balancer says itself that it does not hold the director."""
