@@ -113,17 +113,19 @@ def restore(where, timeout=900):
     server = (cluster["vms"].get(where) or {}).get("server")
     where = server if where not in view["absent"] and server in view["absent"] else where
     vms = __utils__["leaving.names"](cluster, where)
+    web = __utils__["leaving.of_role"](cluster, vms, "web")
     silent = [vm for vm in vms if _judge(view, vm) != "alive"]
-    if silent:
+    if set(silent) - set(web):
         return _refused([_condition("NOT_BACK", vm=", ".join(silent))])
     decision = __utils__["moves.restore"](view, where)
     if decision.rejected:
         return _refused(decision.rejected)
     if unready := _unready(view):
         return unready
-    __salt__["failover.local"]("marks.remove", "absent", where)
+    for name in dict.fromkeys([where, *(vm for vm in vms if vm in view["absent"])]):
+        __salt__["failover.local"]("marks.remove", "absent", name)
     _say(f"{where} is no longer absent")
-    unheard = _undrain(view, __utils__["leaving.of_role"](cluster, vms, "web"))
+    unheard = _undrain(view, web)
     if decision.actions:
         _carry_out(view, decision, f"ha.restore {where}")  # if it fails, the next look goes on
     behind = _await_mirrors(cluster, vms, timeout)
@@ -133,7 +135,8 @@ def restore(where, timeout=900):
     if behind:
         told = "; ".join(f"{resource} is not mirrored yet" for resource in behind)
         return _no(f"{where} is back, but {told}. It goes on by itself: ha.status")
-    return _yes(f"{where} is back: it mirrors everything again. Nothing was moved to it.")
+    told = f" {', '.join(silent)} is not heard yet; start it." if silent else ""
+    return _yes(f"{where} is back: it mirrors everything again. Nothing was moved to it.{told}")
 
 
 def confirm_dead(where):

@@ -192,6 +192,21 @@ def test_the_servers_hear_each_other_no_more_and_one_side_serves(trial, way):
 
 
 @slow
+@pytest.mark.parametrize("resource", ["director", "database"])
+@pytest.mark.parametrize("network", ["eth0", "eth1"])
+def test_a_cable_of_a_server_breaks_and_the_other_networks_go_on(trial, resource, network):
+    """Its VMs hear each other, and those of the other server by a serial line at most."""
+    server = trial.lab[trial.holder(resource)].server
+    trial.cut(f"{server}:{network}")
+    print(f"gap {trial.served(2 * SOON):.2f} s")
+    time.sleep(DEAD)
+    assert network == "eth0" or not [
+        name for name in MOVING if trial.lab[trial.holder(name)].server == server]
+    trial.heal(f"{server}:{network}")
+    trial.served(SOON)
+
+
+@slow
 def test_a_flapping_link_ends_in_a_block_and_not_in_a_storm(trial):
     vm = trial.holder("database")
     for _ in range(6):

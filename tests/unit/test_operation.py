@@ -341,6 +341,20 @@ def test_restore_refuses_while_a_vm_is_not_heard():
     assert site.done == []
 
 
+def test_a_web_server_that_does_not_boot_keeps_nothing_from_being_mirrored():
+    site = Site(on=2, absent=["server1"], silent=["web1"])
+    found = site.operation.restore("server1")
+    assert found["right"] is True
+    assert found["told"].endswith("Nothing was moved to it. web1 is not heard yet; start it.")
+
+
+def test_restore_takes_the_marks_of_single_vms_off_as_well():
+    """The mark of file1 alone would keep it from following for ever."""
+    site = Site(on=2, absent=["file1", "server1"])
+    assert site.operation.restore("server1")["right"] is True
+    assert site.absent == []
+
+
 def test_restore_says_which_mirror_is_not_there_in_time():
     site = Site(on=2, absent=["server1"], mirrored=False)
     found = site.operation.restore("server1", timeout=0.01)
