@@ -22,7 +22,8 @@ PARENT = """
 import signal, sys
 from tests.loading import program
 test = program("test")
-signal.signal(signal.SIGTERM, signal.default_int_handler)
+for number in (signal.SIGINT, signal.SIGTERM):  # ignored, where a shell runs this behind itself
+    signal.signal(number, signal.default_int_handler)
 test.call([sys.executable, "-c", sys.argv[1]])
 """
 
