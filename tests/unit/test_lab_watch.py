@@ -51,7 +51,7 @@ def test_a_thawed_vm_has_a_moment_to_learn_but_may_acknowledge_nothing(ledger):
 
 def test_a_vm_that_never_learns_is_a_violation(ledger):
     ledger.excuse("db1", 10 + GRACE)
-    samples(ledger, *[(vm, moment / 4, "database") for moment in range(56, 60)
+    samples(ledger, *[(vm, 10 + GRACE + moment / 4, "database") for moment in range(1, 5)
                       for vm in ("db1", "db2")])
     assert len(ledger.violations) == 1
 
