@@ -87,15 +87,12 @@ def _verify(engine, source, wanted, extra, process):
         with contextlib.suppress(CommandExecutionError):  # the server restarts
             found = __salt__["mysql_replication.status"]()["executed"]
             wrong = subtract(wanted, found) or (subtract(extra, found) != extra and extra)
-            if engine == "mariadb" or _restarted(process):
+            now = __utils__["sqlserver.process"]()
+            restarted = process and now and not __utils__["sqlserver.same"](process, now)
+            if engine == "mariadb" or restarted:
                 break
     if wrong:
         raise CommandExecutionError(f"the copy of {source} broke off: {wrong} differs")
-
-
-def _restarted(before):
-    now = __utils__["sqlserver.process"]()
-    return before and now and (now["pid"], now["started"]) != (before["pid"], before["started"])
 
 
 def _tidy():

@@ -46,7 +46,7 @@ def prove(deadline):
     for _ in __utils__["sqlserver.attempts"](deadline, f"all that {replica['source']} has"):
         if _has(_receiver(deadline), wanted):
             break
-    if not process or not _same(process, __utils__["sqlserver.process"]()):
+    if not __utils__["sqlserver.same"](process, __utils__["sqlserver.process"]()):
         raise CommandExecutionError("the server restarted meanwhile")
     proof = {key: process[key] for key in ("pid", "started")} | {"source": replica["source"]}
     written, now, _ = _keep(proof, revision)
@@ -66,11 +66,6 @@ def _has(found, wanted):
     return not missing(wanted, found["executed"], found["replica"]["received"])
 
 
-def _same(one, other):
-    """Tell whether two descriptions are of the same process, whatever it is doing."""
-    return bool(other) and all(one[key] == other[key] for key in ("pid", "started"))
-
-
 def present():
     """
     Return whether `prove` succeeded on the server that runs now; the kernel tells it from another.
@@ -86,7 +81,7 @@ def present():
         proof, _ = _kept()
     except CommandExecutionError:  # damaged
         return False
-    return bool(proof) and _same(proof, process)
+    return __utils__["sqlserver.same"](proof, process)
 
 
 def forget():

@@ -18,7 +18,6 @@ from salt.exceptions import CommandExecutionError
 LOCK_WAIT_TIMEOUT = 1205
 GENTLE = 2.5  # seconds to become passive without ending the server
 GREETING = 3  # seconds after which a server that says nothing is taken for hung
-INTERVAL = 0.05  # seconds between two looks at something awaited
 
 
 def __virtual__():
@@ -112,8 +111,7 @@ def kill(deadline):
     with contextlib.suppress(ProcessLookupError):
         os.kill(found["pid"], signal.SIGKILL)
     for _ in __utils__["sqlserver.attempts"](deadline, f"the end of process {found['pid']}"):
-        now = __utils__["sqlserver.alive"](found["pid"])
-        if not now or now["started"] != found["started"]:
+        if not __utils__["sqlserver.same"](found, __utils__["sqlserver.alive"](found["pid"])):
             return True
 
 
@@ -137,10 +135,10 @@ def revive(deadline, spare=False):
     if found and found["state"] != "T":
         spare = spare and __salt__["mysql_proof.present"]()
         until = deadline if spare else min(deadline, began + GREETING)
-        while not (answers := _answers(until)) and time.time() < until:
-            time.sleep(INTERVAL)  # until it answers, or the deadline
-        if answers:
-            return "nothing"
+        with contextlib.suppress(CommandExecutionError):  # what is not in time is judged below
+            for _ in __utils__["sqlserver.attempts"](until, "an answer of the server"):
+                if _answers(until):
+                    return "nothing"
         if spare or until < began + GREETING:
             raise CommandExecutionError("the server does not answer, and is not ended for that")
     done = "killed" if kill(deadline) else "started"

@@ -57,10 +57,11 @@ def history(lines, acknowledged, now):
         by_itself = bool((line.get("cause") or {}).get("tag"))
         for step in line.get("steps") or []:
             entry = {key: step.get(key) for key in ("resource", "vm", "epoch", "at")}
+            if (since := now - entry["at"]) < -AHEAD:
+                continue
             entry["acknowledged"] = entry["at"] <= acknowledged.get(entry["resource"], 0)
-            since = now - entry["at"] if entry["at"] <= now + AHEAD else float("inf")
             if step.get("transition") == "promote":
-                if by_itself and step["result"] == "ok" and since < float("inf"):
+                if by_itself and step["result"] == "ok":
                     found.append({"what": "failover", **entry})
             elif not entry["acknowledged"] and (what := _counts(step, since)):
                 found.append({"what": what, **entry})

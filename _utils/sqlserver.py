@@ -202,6 +202,11 @@ def alive(pid):
     return {"pid": pid, "started": int(fields[19]), "state": fields[0]}
 
 
+def same(one, other):
+    """Return whether two descriptions are of the same process, whatever it does; None is none."""
+    return bool(one and other) and all(one[key] == other[key] for key in ("pid", "started"))
+
+
 def local(deadline=None):
     """Return a connection to this VM's server, to be used in a ``with`` block."""
     return Server(deadline)

@@ -195,8 +195,8 @@ class Wires:
     def addresses(self, seen):
         """Return whether a director that serves here has its addresses; None where it does not."""
         own = seen and seen["own"]["claims"].get("director")
-        serves, here = own and own[1] == HELD, all(wire.holds() for wire in self.wires.values())
-        self.missing = 0 if here or not serves else self.missing + 1
+        serves = own and own[1] == HELD
+        self.missing = 0 if self.holding or not serves else self.missing + 1
         return self.missing < MISSING if serves else None
 
     def told(self):
