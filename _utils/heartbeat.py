@@ -96,8 +96,12 @@ def encode(beat, key, cluster):
     return packet + hmac.digest(key, packet, "sha256")
 
 
-def decode(packet, key, cluster):
-    """Return the Beat; raises Rejected. The cheapest doubts come first, the HMAC before JSON."""
+def decode(packet, keys, cluster):
+    """
+    Return the Beat; raises Rejected. The cheapest doubts come first, the HMAC before JSON.
+
+    keys: any of them may have signed it; more than one only while they are changed.
+    """
     if len(packet) > LARGEST:
         raise Rejected(Reason.OVERSIZED)
     if len(packet) < _SMALLEST:
@@ -109,7 +113,8 @@ def decode(packet, key, cluster):
         raise Rejected(Reason.FOREIGN)
     if len(packet) != size:
         raise Rejected(Reason.TRUNCATED if len(packet) < size else Reason.OVERSIZED)
-    if not hmac.compare_digest(packet[-_MAC:], hmac.digest(key, packet[:-_MAC], "sha256")):
+    signed, mac = packet[:-_MAC], packet[-_MAC:]
+    if not any(hmac.compare_digest(mac, hmac.digest(key, signed, "sha256")) for key in keys):
         raise Rejected(Reason.FORGED)
     try:
         beat = Beat(*json.loads(packet[_HEAD.size : -_MAC]))

@@ -48,7 +48,7 @@ heartbeat-config-managed:
     - template: jinja
     - mode: '0600'
     - show_changes: False
-    - check_cmd: /usr/bin/python3 -EsS /usr/local/lib/cluster/heartbeat/heartbeatd.py --check
+    - check_cmd: /usr/bin/python3 -EsS /usr/local/lib/cluster/heartbeat/heartbeatd.py --check /etc/cluster/heartbeat.json
     - require:
       - file: common-directories-present
       - file: heartbeat-code-managed

@@ -26,7 +26,7 @@ BEAT = Beat("b", "a", "one", WALL, 1, WALL + 5, 1, {"files": [3, 2]},
 
 def refused(packet, cluster=OURS):
     with pytest.raises(Rejected) as error:
-        heartbeat.decode(packet, KEY, cluster)
+        heartbeat.decode(packet, [KEY], cluster)
     return error.value.reason
 
 
@@ -38,8 +38,16 @@ def signed(body):
 
 def test_a_heartbeat_arrives_as_it_was_sent():
     packet = heartbeat.encode(BEAT, KEY, OURS)
-    assert heartbeat.decode(packet, KEY, OURS) == BEAT
+    assert heartbeat.decode(packet, [KEY], OURS) == BEAT
     assert len(packet) < 180
+
+
+def test_while_keys_are_changed_either_is_believed_and_no_third():
+    new, other = b"n" * 32, b"o" * 32
+    for key in (KEY, new):
+        assert heartbeat.decode(heartbeat.encode(BEAT, key, OURS), (new, KEY), OURS) == BEAT
+    with pytest.raises(Rejected, match="forged"):
+        heartbeat.decode(heartbeat.encode(BEAT, other, OURS), (new, KEY), OURS)
 
 
 def test_each_kind_of_rubbish_is_told_apart():
@@ -93,7 +101,7 @@ def test_the_largest_heartbeat_that_can_be_said_fits():
 @given(st.dictionaries(st.text(max_size=30), st.none() | st.integers() | st.lists(st.integers())))
 def test_whatever_is_found_locally_can_be_sent(entries):
     beat = BEAT._replace(claims=heartbeat.claims_of(entries), health=heartbeat.health_of(entries))
-    assert heartbeat.decode(heartbeat.encode(beat, KEY, OURS), KEY, OURS).sender == "b"
+    assert heartbeat.decode(heartbeat.encode(beat, KEY, OURS), [KEY], OURS).sender == "b"
 
 
 def test_the_lost_are_told_before_the_late_and_a_vm_that_hears_nobody_says_so():

@@ -236,7 +236,33 @@ def test_a_reload_keeps_what_is_known_of_those_who_stay():
     two.a.configure(TIMING._replace(deadtime=4), {"b": ["two"], "c": ["two"]}, two.now)
     assert two.states() == ("up", "up")
     assert two.a.peers["c"].state == "unknown"
+    assert two.hear("two") is Reason.UNPROVEN, "c is new, so a's numbers begin again"
+    assert two.b.receive(two.a.beat("b", "two"), "two", two.now, WALL)
     assert two.run(1, "two") == []
+
+
+def test_a_vm_that_was_removed_and_is_back_hears_the_others_again():
+    """They count to it from one again; what it remembers of them is more."""
+    two = Two()
+    two.hear("one")
+    for _ in range(50):
+        two.b.receive(two.a.beat("b", "one"), "one", two.now, WALL)
+    two.a.configure(TIMING, {"c": ["one"]}, two.now)
+    two.a.configure(TIMING, {"b": ["one"], "c": ["one"]}, two.now)
+    with pytest.raises(Rejected) as error:
+        two.b.receive(two.a.beat("b", "one"), "one", two.now, WALL)
+    assert error.value.reason is Reason.UNPROVEN  # a new start of a's, which has not heard b yet
+    assert two.hear("one")[0].new == "up"
+    two.b.receive(two.a.beat("b", "one"), "one", two.now, WALL)
+    assert two.b.peers["a"].tracks["one"].state == "up"
+
+
+def test_who_was_started_by_a_clock_far_ahead_notices_when_it_is_mended_and_nobody_hears_it():
+    day = 86_400_000
+    seen = view.View("a", WALL + 2 * day, TIMING, {"b": ["one"]}, 0.0)
+    assert seen.absurd(WALL) and not seen.absurd(WALL + 2 * day)
+    seen.peers["b"].state = "up"  # it is this clock that is wrong: others believe the incarnation
+    assert not seen.absurd(WALL)
 
 
 def test_a_higher_epoch_supersedes_only_what_is_held():

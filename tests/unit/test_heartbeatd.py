@@ -338,3 +338,54 @@ def test_the_view_is_whole_at_every_moment(net):
     end = clock() + 2
     while clock() < end:
         assert json.loads((a.folder / "view.json").read_text())["name"] == "a"
+
+
+def test_a_key_is_changed_in_steps_and_nobody_is_ever_lost(net):
+    """As the runbook has it: believe the new one, sign with it, forget the old one."""
+    daemons, new = list(net.running().values()), "7b" * 32
+    for key, also in ((hb.KEY, new), (new, hb.KEY), (new, None)):
+        for daemon in daemons:
+            daemon.configure(key=key, also=also)
+            daemon.signal(signal.SIGHUP)
+            time.sleep(1)  # longer than deadtime: who does not hear it now has lost it
+    assert net.losses() == 0
+    assert all(daemon.view()["counters"]["forged"] == 0 for daemon in daemons)
+    daemons[0].configure(key=hb.KEY)  # and that it is not one step, which would be lost
+    daemons[0].signal(signal.SIGHUP)
+    wait_until(lambda: daemons[0].view()["counters"]["forged"], 5)
+
+
+@pytest.mark.parametrize(("change", "named"), [
+    ({}, None),
+    ({"also": "7b" * 32}, None),
+    ({"key": "7b" * 32}, "the key changed at once"),
+    ({"key": "7b" * 32, "also": "5a" * 32}, "the key changed at once"),
+    ({"cluster": "shop"}, "the name of the cluster changed at once"),
+    ({"port": 999}, "the port changed at once"),
+])  # fmt: skip
+def test_a_configuration_that_would_deafen_is_refused_before_it_is_there(net, change, named):
+    a = net.daemon("a")
+    before = a.folder / "before.conf"
+    before.write_text(a.path.read_text())
+    before.chmod(0o600)
+    change = dict(change)
+    if port := change.pop("port", None):
+        for entry in a.config["links"].values():
+            entry["port"] = port
+    a.configure(**change)
+    argv = [sys.executable, "-EsS", net.code / "heartbeatd.py", "--check"]
+    done = subprocess.run([*argv, before, a.path], capture_output=True, text=True)
+    assert done.returncode == (1 if named else 0), done.stderr
+    assert named is None or named in done.stderr
+    assert subprocess.run([*argv, a.folder / "absent", a.path]).returncode == 0
+    assert subprocess.run([*argv, a.path]).returncode == 0
+
+
+def test_a_note_of_a_clock_far_ahead_is_forgotten(net):
+    a, b = (net.daemon(name) for name in "ab")
+    note = Path(a.config["paths"]["incarnation"])
+    note.write_text(str((int(time.time()) + 3 * 86400) * 1000))
+    a.start()
+    b.start()
+    wait_until(lambda: a.state("b") == b.state("a") == "up", 5)
+    assert abs(int(note.read_text()) / 1000 - time.time()) < 3600

@@ -23,7 +23,7 @@ class Config(NamedTuple):
 
     name: str
     cluster: str
-    key: bytes
+    keys: tuple  # bytes each; the first signs, each is believed
     timing: Timing
     links: dict  # name -> entry, each one good for heartbeat_links.make
     paths: dict
@@ -50,7 +50,7 @@ def parse(text):
                 raise ValueError(f"links.{name}.peers: peer names and addresses are missing")
             heartbeat_links.make(name, entry)
         config = Config(
-            str(data["name"]), str(data["cluster"]), _key(data["key"]), _timing(data["timing"]),
+            str(data["name"]), str(data["cluster"]), _keys(data), _timing(data["timing"]),
             links, {**PATHS, **data.get("paths", {})},
         )  # fmt: skip
     except KeyError as error:
@@ -60,6 +60,36 @@ def parse(text):
     if not config.peers():
         raise ValueError("links: there is no peer on any link")
     return config
+
+
+def refuse_deaf(path, config):
+    """
+    Raise ValueError if ``config`` would not hear those who still have the configuration at
+    ``path``, or would not be heard by them; one that is absent or no longer right refuses nothing.
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            before = parse(file.read())
+    except (OSError, ValueError):
+        return
+    wrong = []
+    if before.keys[0] not in config.keys or config.keys[0] not in before.keys:
+        wrong.append("the key")
+    if before.cluster != config.cluster:
+        wrong.append("the name of the cluster")
+    ports = [{entry["port"] for entry in each.links.values() if "port" in entry}
+             for each in (before, config)]  # fmt: skip
+    if all(ports) and ports[0] != ports[1]:
+        wrong.append("the port")
+    if wrong:
+        raise ValueError(
+            f"{' and '.join(wrong)} changed at once: VMs that have it would not hear those that "
+            "have not, and move what these hold. See the runbook, Change the key of the heartbeats"
+        )
+
+
+def _keys(data):
+    return tuple(_key(data[name]) for name in ("key", "also") if name == "key" or data.get(name))
 
 
 def _key(text):

@@ -7,6 +7,7 @@ import socket
 import time
 
 _MCL_CURRENT, _MCL_FUTURE = 1, 2
+AHEAD = 86_400_000  # ms, as in heartbeat_view: by which peers refuse an incarnation
 PRIORITY = 10  # of 1 to 99, above every ordinary process, below the kernel's own threads
 ERROR, WARNING, INFO = 3, 4, 6
 _DAEMON = 3 << 3
@@ -146,12 +147,14 @@ def next_incarnation(path, wall):
     Return (incarnation, problem or None): larger than at every start before, if the note survived.
 
     wall: milliseconds. A clock set back is no matter. Without the note (a new disk) the peers
-    remember: see View.receive.
+    remember: see View.receive. A note far ahead is none: by it nobody would believe this VM again.
     """
     try:
         with open(path, encoding="ascii") as file:
             last = int(file.read())
     except (OSError, ValueError):
+        last = 0
+    if last > wall + AHEAD:
         last = 0
     incarnation = max(last + 1, wall)
     return incarnation, remember(path, incarnation)

@@ -146,12 +146,25 @@ class View:
         self.tell({}, {})
 
     def configure(self, timing, peers, now):
-        """Take a new configuration; what stays in it keeps its history."""
+        """
+        Take a new configuration; what stays in it keeps its history.
+
+        To whom a link is new, numbers begin again, and who knows greater ones from before it was
+        removed would take them for replayed: unless this is a new start.
+        """
         self.timing, old, self.peers = timing, self.peers, {}
+        if old and any(name not in old or set(links) - set(old[name].tracks)
+                       for name, links in peers.items()):
+            self.incarnation += 1
         for name, links in peers.items():
             peer = self.peers[name] = old.get(name) or Peer(name, links, now)
             peer.tracks = {link: peer.tracks.get(link) or Track(now) for link in links}
         self.due = now
+
+    def absurd(self, wall):
+        """Return whether nobody hears this VM because it was started by a clock far ahead."""
+        heard = any(peer.state in (UP, LATE) for peer in self.peers.values())
+        return self.incarnation > wall + AHEAD_INCARNATION and not heard
 
     def receive(self, beat, link, now, wall):
         """Take an authentic beat that came over ``link``; return Changes or raise Rejected."""

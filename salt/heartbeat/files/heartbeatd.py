@@ -7,7 +7,9 @@ stands still for ten seconds is no silence. What may touch a disk, a child proce
 (heartbeat_helper). It decides nothing; the one thing it acts on is a higher epoch for a resource
 that is served here: it runs the step-down hook.
 
-SIGHUP: read the configuration again. Usage: heartbeatd.py [[--check] CONFIGURATION]
+SIGHUP: read the configuration again.
+Usage: heartbeatd.py [[--check [BEFORE]] CONFIGURATION]: with the configuration of before, also
+whether the others, who may have that one still, will be heard.
 """
 
 import gc
@@ -130,6 +132,8 @@ class Daemon:
 
     def hear(self, link):
         """Take what came over a link; under a flood the rest of the VM keeps half the processor."""
+        if not link.is_open():
+            return  # by a new configuration, which came at the same moment
         start = clock()
         packets, rubbish = link.receive(BATCH)
         self.view.counters[Reason.STRANGER.value] += rubbish
@@ -146,7 +150,7 @@ class Daemon:
         """Take one packet; return whether it was rubbish."""
         beat = None
         try:
-            beat = heartbeat.decode(packet, self.config.key, self.identity)
+            beat = heartbeat.decode(packet, self.config.keys, self.identity)
             changes = self.view.receive(beat, link.name, now, time.time_ns() // 1_000_000)
         except Rejected as rejected:
             return self.refuse(rejected.reason, link, beat, now)
@@ -183,11 +187,18 @@ class Daemon:
             self.helper.ask(incarnation=self.kept, path=self.config.paths["incarnation"])
         if now >= self.next_view:
             self.publish()
+            self.mend_clock()
         self.systemd.say("WATCHDOG=1")
+
+    def mend_clock(self):
+        """Start anew if a clock far ahead started this VM, so that nobody takes its word."""
+        if self.view.absurd(time.time_ns() // 1_000_000):
+            self.log.say(ERROR, "clock", "started by a clock far ahead; starting anew by this one")
+            sys.exit(1)
 
     def send(self, link, peer):
         beat = self.view.beat(peer, link.name)
-        link.send(peer, heartbeat.encode(beat, self.config.key, self.identity))
+        link.send(peer, heartbeat.encode(beat, self.config.keys[0], self.identity))
 
     def know_self(self):
         """Read from /run, a tmpfs, what is served here and how the services are."""
@@ -288,9 +299,11 @@ def main(*arguments):
             if stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o077:
                 raise ValueError("others can read it, and it holds the key; chmod 600 it")
             config = heartbeat_config.parse(file.read())
+        if options[1:]:
+            heartbeat_config.refuse_deaf(options[1], config)
     except (OSError, ValueError) as error:
         sys.exit(f"heartbeatd: {path}: {error}")
-    if options == ["--check"]:
+    if options:
         return
     daemon = Daemon(path, config)
     _wakeup = signals(daemon)
