@@ -26,7 +26,8 @@ STARTED = "/run/salt-master.pid"
 
 def pillar():
     """
-    Take the pillar from this VM's disk if no master has given one; return whether there is one.
+    Take the pillar from this VM's disk if no master has given a right one; return whether there is
+    one. The errors of a wrong one stay in it: state runs are refused all the same.
 
     Raises CommandExecutionError if the copy cannot be read; absent before the first state run.
 
@@ -36,13 +37,13 @@ def pillar():
 
         salt db1 boot.pillar
     """
-    if "cluster" in __pillar__:
+    if "cluster" in __pillar__ and "secrets" in __pillar__ and "_errors" not in __pillar__:
         return True
     try:
         with open(PILLAR, encoding="utf-8") as file:
             kept = json.load(file)
     except FileNotFoundError:
-        return False
+        return "cluster" in __pillar__
     except (OSError, ValueError) as error:
         raise CommandExecutionError(f"cannot read {PILLAR}: {error}") from error
     for key, value in kept.items():

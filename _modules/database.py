@@ -52,7 +52,7 @@ def status():
     ``active``: writable and holding the address. ``mirror``: is the other side in step now (on the
     primary: a replica acknowledges; on a replica: it receives in semi-synchronous mode). ``blank``:
     this server never held data. Each is None while the server does not answer; ``reason`` says why,
-    and names a seeding that is not complete.
+    and names a seeding that is not complete. ``saved``: directories with what only this VM had.
 
     CLI Example:
 
@@ -62,6 +62,7 @@ def status():
     """
     answer = {"active": None, "epoch": __salt__["claim.seen"](RESOURCE), "mirror": None}
     answer.update(blank=None, reason=None, address=not __salt__["address.missing"](_floating()))
+    answer["saved"] = __salt__["mysql_errant.saved"]()
     try:
         server = __salt__["mysql_replication.status"]()
     except CommandExecutionError as error:

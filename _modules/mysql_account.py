@@ -48,7 +48,7 @@ def __virtual__():
 
 def _wanted(engine):
     """Return the accounts: user, host, password, scope, privileges, tls, and where to try them."""
-    cluster, secrets = __pillar__["cluster"], __pillar__["secrets"]
+    cluster, secrets = __pillar__["cluster"], __utils__["secret.known"](__pillar__)
     # Web VMs come from the network that the database's address is in.
     network = __utils__["topology.network_of"](cluster, cluster["addresses"]["database"])
     subnet = ipaddress.ip_network(cluster["networks"][network]["subnet"])
@@ -228,7 +228,7 @@ def replica_password(deadline=None):
 
         salt db2 mysql_account.replica_password "$(($(date +%s) + 60))"
     """
-    password = __utils__["sqlserver.replication_password"](__pillar__["secrets"])
+    password = __utils__["sqlserver.replication_password"](__utils__["secret.known"](__pillar__))
     with __utils__["sqlserver.local"]() as server:
         source = server.one("SHOW REPLICA STATUS")
         if not source or _stored_password(server) == password:

@@ -56,7 +56,7 @@ def seed(source, deadline, discard=False):
     now = __salt__["mysql_replication.status"]()
     if now["writable"] or not (now["blank"] or now["seeding"] or discard):
         raise CommandExecutionError("only a blank, read-only server is seeded without discard=True")
-    password = __utils__["sqlserver.replication_password"](__pillar__["secrets"])
+    password = __utils__["sqlserver.replication_password"](__utils__["secret.known"](__pillar__))
     with __utils__["sqlserver.remote"](source, USER, password, deadline) as donor:
         wanted = donor.one(donor.dialect["executed"])["executed"]
     extra = __utils__[f"gtid.{now['engine']}_subtract"](now["executed"], wanted)

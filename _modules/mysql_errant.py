@@ -19,6 +19,7 @@ import salt.utils.files
 from salt.exceptions import CommandExecutionError
 
 DIRECTORY = "/var/lib/cluster/saved"
+DATA = "/var/lib/mysql"  # as salt/database mounts it
 ON_DATA_DISK = ".saved"  # in the data directory, where the system disk is too small
 USER = "replication"
 GROWTH = 4  # the text of a binary log with its comments is about three times as long
@@ -45,7 +46,7 @@ def save(source, errant, deadline):
 
         salt db1 mysql_errant.save 192.168.10.28 0-3232238098-17 "$(($(date +%s) + 60))"
     """
-    password = __utils__["sqlserver.replication_password"](__pillar__["secrets"])
+    password = __utils__["sqlserver.replication_password"](__utils__["secret.known"](__pillar__))
     with __utils__["sqlserver.remote"](source, USER, password, deadline) as other:
         theirs = other.one(other.dialect["executed"])["executed"]
     with __utils__["sqlserver.local"](deadline) as server:
@@ -79,6 +80,27 @@ def save(source, errant, deadline):
     return _told(directory, report)
 
 
+def saved():
+    """
+    Return the directories with what was saved here, the oldest first.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt 'db*' mysql_errant.saved
+    """
+    found = [os.path.dirname(path) for path in _reports(DATA)]
+    return sorted(found, key=os.path.basename)
+
+
+def _reports(datadir):
+    """Return the paths of all reports, on the system's disk and on that of the data."""
+    parents = (DIRECTORY, os.path.join(datadir, ON_DATA_DISK))
+    return [path for parent in parents
+            for path in glob.glob(os.path.join(glob.escape(parent), "database-*", "report.json"))]
+
+
 def _told(directory, report):
     names = ("transactions", "errant", "bytes")
     return {"directory": directory, **{key: report[key] for key in names}}
@@ -89,16 +111,15 @@ def _saved(datadir, errant, logs):
     Return what `save` returned for the same transactions, None if they are not saved here. The
     same names are not enough: given up, they may be given to others.
     """
-    for parent in (DIRECTORY, os.path.join(datadir, ON_DATA_DISK)):
-        for path in glob.glob(os.path.join(glob.escape(parent), "database-*", "report.json")):
-            with contextlib.suppress(OSError, ValueError, KeyError):  # half of one
-                with salt.utils.files.fopen(path, encoding="utf-8") as file:
-                    report = json.load(file)
-                directory = os.path.dirname(path)
-                size = os.path.getsize(os.path.join(directory, "transactions.sql"))
-                found = (report["errant"], report["binary_logs"], report["bytes"])
-                if found == (errant, logs, size):
-                    return _told(directory, report)
+    for path in _reports(datadir):
+        with contextlib.suppress(OSError, ValueError, KeyError):  # half of one
+            with salt.utils.files.fopen(path, encoding="utf-8") as file:
+                report = json.load(file)
+            directory = os.path.dirname(path)
+            size = os.path.getsize(os.path.join(directory, "transactions.sql"))
+            found = (report["errant"], report["binary_logs"], report["bytes"])
+            if found == (errant, logs, size):
+                return _told(directory, report)
 
 
 def _gone(what, source):

@@ -40,7 +40,7 @@ def prove(deadline):
     _, revision = _kept()
     process = __utils__["sqlserver.process"]()
     replica = _receiver(deadline)["replica"]
-    password = __utils__["sqlserver.replication_password"](__pillar__["secrets"])
+    password = __utils__["sqlserver.replication_password"](__utils__["secret.known"](__pillar__))
     with __utils__["sqlserver.remote"](replica["source"], USER, password, deadline) as source:
         wanted = source.one(source.dialect["executed"])["executed"]
     for _ in __utils__["sqlserver.attempts"](deadline, f"all that {replica['source']} has"):

@@ -43,7 +43,7 @@ def _remote(host, deadline):
 
 
 def _password():
-    return __utils__["sqlserver.replication_password"](__pillar__["secrets"])
+    return __utils__["sqlserver.replication_password"](__utils__["secret.known"](__pillar__))
 
 
 def _until(deadline, what, look):

@@ -30,7 +30,9 @@ class WrongPillar(SaltException):
 
 def ext_pillar(minion_id, pillar, secrets, schema=None):
     """
-    Return ``{"secrets": ...}`` for ``minion_id``; raises WrongPillar with every error found.
+    Return ``{"secrets": ...}`` for ``minion_id``, and for a balancer when certificates end.
+
+    Raises WrongPillar with every error found.
 
     secrets: path of secrets.sls. schema: path of schema.yaml, by default beside it.
     """
@@ -43,7 +45,10 @@ def ext_pillar(minion_id, pillar, secrets, schema=None):
     if found:
         raise WrongPillar(text(found))
     pillar["cluster"] = cluster  # what an overlay removed is gone for every reader
-    return {"secrets": __utils__["secret.share"](given["secrets"], cluster, minion_id)}
+    found = {"secrets": __utils__["secret.share"](given["secrets"], cluster, minion_id)}
+    if cluster["vms"][minion_id]["role"] == "balancer":  # which tells it to the operator
+        found["ends"] = __utils__["secret.ends"](given["secrets"], cluster)
+    return found
 
 
 def text(found):
@@ -64,7 +69,7 @@ def errors(data, schema):
 
 
 def _errors(cluster, given, schema, stamp):
-    # Every VM asks for the same answer at once; certificates run out, so a day's answer is old.
+    # Every VM asks for the same answer at once; a certificate may be valid from tomorrow only.
     last = _CACHE.get("errors")
     key = (cluster, stamp, datetime.date.today())
     if not last or last[0] != key:

@@ -69,6 +69,21 @@ def local(function, *args, **kwargs):
     return _minion().call(function, *args, **salt.utils.args.clean_kwargs(**kwargs))
 
 
+def concerns():
+    """
+    Return what is wrong with the pillar, or will be soon, as sentences for an operator.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run failover.concerns
+    """
+    minion = _minion()
+    ends = minion.pillar().get("ends") or {}
+    return [*([minion.wrong] if minion.wrong else ()), *__utils__["secret.ending"](ends)]
+
+
 def look(age=0):
     """
     Return the view that `decide.decide` judges; an arbiter that is silent makes records None.

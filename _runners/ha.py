@@ -25,7 +25,8 @@ def react(tag=None, data=None):
 
 def check():
     """
-    List everything that is wrong with the pillar and the secrets; exits 1 if anything is.
+    List everything that is wrong with the pillar and the secrets; exits 1 if anything is, or if a
+    certificate has run out or will within 30 days, which stops no state run.
 
     Compiles the pillar as every state run does, so what it lists is what would stop them.
 
@@ -41,7 +42,11 @@ def check():
         errors = ["the master does not load _pillar/cluster.py; see ext_pillar in master.d"]
     # salt-run exits with the key "retcode" of what a runner returns, and has no other way that
     # does not print a traceback.
-    return {"errors": errors, "retcode": 1} if errors else "the pillar is right"
+    if errors:
+        return {"errors": errors, "retcode": 1}
+    ending = __utils__["secret.ending"](pillar.get("ends") or {})
+    right = "the pillar is right"
+    return {right: ending, "retcode": 1} if ending else right
 
 
 def status():
@@ -68,7 +73,7 @@ def status():
     return {**facts, "retcode": 0 if right else 1}
 
 
-def switch(resource, vm, lose_writes_of=None):
+def switch(resource=None, vm=None, lose_writes_of=None):
     """
     Move ``resource`` (director, files, database) to ``vm``, without losing anything.
 
@@ -83,10 +88,10 @@ def switch(resource, vm, lose_writes_of=None):
         salt-run ha.switch files file2
         salt-run ha.switch files file2 lose_writes_of=file1
     """
-    return _do("switch", resource, vm, lose_writes_of)
+    return _do("switch", {"RESOURCE": resource, "VM": vm}, lose_writes_of)
 
 
-def evacuate(where, why=None):
+def evacuate(where=None, why=None):
     """
     Take a server (or VM) out of service: drain its web servers, move what it holds, mark it absent.
 
@@ -99,10 +104,10 @@ def evacuate(where, why=None):
 
         salt-run ha.evacuate server1 'new memory'
     """
-    return _do("evacuate", where, why)
+    return _do("evacuate", {"SERVER": where}, why)
 
 
-def restore(where, timeout=900):
+def restore(where=None, timeout=900):
     """
     Bring a server (or VM) back into service, and wait ``timeout`` seconds for its mirrors.
 
@@ -114,10 +119,12 @@ def restore(where, timeout=900):
 
         salt-run ha.restore server1
     """
-    return _do("restore", where, timeout)
+    if wrong := _no_number("restore", "timeout", timeout, "seconds"):
+        return wrong
+    return _do("restore", {"SERVER": where}, timeout)
 
 
-def confirm_dead(where):
+def confirm_dead(where=None):
     """
     Say that a server (or VM) is dead for certain: powered off, seen with your own eyes.
 
@@ -129,10 +136,10 @@ def confirm_dead(where):
 
         salt-run ha.confirm_dead server1
     """
-    return _do("confirm_dead", where)
+    return _do("confirm_dead", {"SERVER": where})
 
 
-def acknowledge(resource):
+def acknowledge(resource=None):
     """
     Let a resource move by itself again, after it did so too often and you have found out why.
 
@@ -142,7 +149,7 @@ def acknowledge(resource):
 
         salt-run ha.acknowledge files
     """
-    return _do("acknowledge", resource)
+    return _do("acknowledge", {"RESOURCE": resource})
 
 
 def explain(count=1):
@@ -155,15 +162,33 @@ def explain(count=1):
 
         salt-run ha.explain
     """
+    if wrong := _no_number("explain", "count", count, "decisions"):
+        return wrong
     try:
-        return __salt__["overview.stories"](int(count))
+        return __salt__["overview.stories"](count)
     except SaltException as error:
         return {"explain": str(error), "retcode": 1}
 
 
-def _do(what, *arguments):
+def _no_number(what, name, value, unit):
+    """Return the refusal of a value that is no whole number above 0, None for one that is."""
+    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+        return None
+    told = f"{name} must be a whole number of {unit} above 0, not {value!r}; nothing was done"
+    return {what: told, "retcode": 1}
+
+
+def _do(what, needed, *more):
+    """
+    Have `operation` do it.
+
+    needed: {name: value} of what must be given; Salt itself would say so with exit code 0.
+    """
+    if None in needed.values():
+        return {what: f"nothing was done; it is: salt-run ha.{what} {' '.join(needed)}",
+                "retcode": 1}  # fmt: skip
     try:
-        done = __salt__[f"operation.{what}"](*arguments)
+        done = __salt__[f"operation.{what}"](*needed.values(), *more)
     except (SaltException, ValueError) as error:
         # A runner's exception would be a traceback at a terminal.
         done = {"told": str(error), "right": False}
@@ -171,7 +196,7 @@ def _do(what, *arguments):
 
 
 def _pillar():
-    """Return the pillar as a VM of the cluster gets it; any VM, the errors are the same for all."""
+    """Return the pillar as a balancer gets it; the errors are the same for all."""
     plain = _compile("ha.check", ext=False)
     names = _names(plain.get("cluster") or {})
     return _compile(names[0], ext=True) if names else _compile("ha.check", ext=True)
@@ -189,7 +214,8 @@ def _compile(name, ext):
 
 
 def _names(cluster):
-    """Return the VMs; the pillar may be wrong in any way here."""
+    """Return the VMs, balancers first; the pillar may be wrong in any way here."""
     vms = cluster.get("vms") if isinstance(cluster, dict) else None
     found = vms.items() if isinstance(vms, dict) else ()
-    return [str(name) for name, vm in found if isinstance(vm, dict)]
+    known = [(vm.get("role"), str(name)) for name, vm in found if isinstance(vm, dict)]
+    return [name for role, name in sorted(known, key=lambda each: each[0] != "balancer")]

@@ -48,7 +48,7 @@ def gather():
         )
         for resource in ROLES
     }
-    facts["problems"] = _problems(facts, view)
+    facts["problems"] = [*__salt__["failover.concerns"](), *_problems(facts, view)]
     return facts
 
 
@@ -135,11 +135,14 @@ def _unsent(error):
 def _around(cluster, view):
     """Return everything but the resources; asked by this balancer itself, without a job."""
     local = __salt__["failover.local"]
+    pool = _or_why(local, "pool.status")
+    known = pool if isinstance(pool, dict) else {}
     return {
         "driver": view["driver"],
         "views": view["views"],
         "rejected": __utils__["decide.decide"](view).rejected,
-        "pool": _servers(_or_why(local, "pool.status")),
+        "pool": known.get("servers", {}) if known else pool,
+        "duplicates": known.get("duplicates", []),
         "marks": _or_why(local, "marks.read"),
         "arbiter": _or_why(local, "arbiter.status", NEAR),
         "masters": {
@@ -155,10 +158,6 @@ def _or_why(function, *arguments):
         return function(*arguments)
     except SaltException as error:
         return str(error)
-
-
-def _servers(pool):
-    return pool["servers"] if isinstance(pool, dict) else pool
 
 
 def _names(cluster, role):

@@ -51,6 +51,7 @@ class Minion:
         self.opts = opts
         self.me = opts["id"].removesuffix("_master")
         self.known = self.loaded = (None, None)
+        self.wrong = None  # or what is wrong with the pillar that is not used
         self.compiling, self.loading = threading.Lock(), threading.Lock()
 
     def call(self, function, *args, **kwargs):
@@ -86,8 +87,10 @@ class Minion:
 
     def _compiled_or_kept(self):
         try:
-            return self._compiled()
+            self.wrong, compiled = None, self._compiled()
+            return compiled
         except Exception as error:
+            self.wrong = f"the pillar is wrong, see ha.check; the one of before is used: {error}"
             before = self.known[1] or _kept()
             if before is None:
                 raise
@@ -112,7 +115,7 @@ class Minion:
         cluster = settled(compiled.get("cluster"))
         if "_errors" in compiled or self.me not in (cluster or {}).get("vms", ()):
             raise SaltException(f"no pillar for {self.me}: {compiled.get('_errors', 'unknown')}")
-        return _pillar(cluster, compiled.get("secrets"))
+        return {**_pillar(cluster, compiled.get("secrets")), "ends": compiled.get("ends")}
 
     def _loader(self, pillar):
         """

@@ -5,6 +5,7 @@ Pure but for ``cryptography``, which reads certificates. No message ever holds a
 """
 
 import datetime
+import json
 import re
 from urllib.parse import urlsplit
 
@@ -16,6 +17,8 @@ PLACEHOLDER = re.compile(
     r"(0123456789|12345678)\d*|(0|f)+|qwert[yz].*|moodle\d*)[.!]*",
     re.IGNORECASE,
 )
+KEPT = "/etc/cluster/pillar.json"  # see _modules/boot.py
+SOON = datetime.timedelta(days=30)  # before the end of a certificate somebody is told
 _DRBD_BYTES = 63
 _REPLICATION_BYTES = 32  # what MySQL and MariaDB keep of a source's password
 
@@ -26,7 +29,7 @@ def share(secrets, cluster, name):
     seen = {
         "ca": {"certificate": secrets["ca"]["certificate"]},
         "certificate": dict(secrets["certificates"][name]),
-        "heartbeat": {"key": secrets["heartbeat"]["key"]},
+        "heartbeat": dict(secrets["heartbeat"]),
     }
     passwords = {
         "database": {"database": ("moodle", "replication")},
@@ -70,11 +73,54 @@ def site(cluster):
     return {"names": [] if is_address else [host], "addresses": [host] if is_address else []}
 
 
+def known(pillar):
+    """
+    Return the secrets of a VM's ``pillar``, or those of its last state run.
+
+    A wrong pillar comes without any, and what is configured goes on with what it was given. Raises
+    KeyError if there was no state run either.
+    """
+    if "secrets" in pillar:
+        return pillar["secrets"]
+    try:
+        with open(KEPT, encoding="utf-8") as file:
+            return json.load(file)["secrets"]
+    except (OSError, ValueError) as error:
+        raise KeyError(f"the pillar has no secrets, and {KEPT} cannot be read: {error}") from error
+
+
+def ends(secrets, cluster):
+    """Return ``{path: "YYYY-MM-DDTHH:MM:SS+00:00"}``: when each certificate in use runs out."""
+    from cryptography import x509
+
+    found = {"ca": secrets.get("ca")}
+    found |= {f"certificates.{vm}": secrets["certificates"].get(vm) for vm in cluster["vms"]}
+    if site(cluster):
+        found["web.tls"] = secrets.get("web", {}).get("tls")
+    read = {path: _certificate(x509, (pair or {}).get("certificate"))
+            for path, pair in found.items()}  # fmt: skip
+    return {f"secrets.{path}": one.not_valid_after_utc.isoformat()
+            for path, one in read.items() if one}  # fmt: skip
+
+
+def ending(known_ends, now=None):
+    """Return a sentence for each of `ends` that is over or near; now: timezone-aware."""
+    now, told = now or datetime.datetime.now(datetime.UTC), []
+    for path, end in known_ends.items():
+        at = datetime.datetime.fromisoformat(end)
+        if at - now < SOON:
+            verb = "has run out" if at < now else "runs out"
+            told.append(f"{path}: the certificate {verb} on {at:%Y-%m-%d}; see the runbook,"
+                        " Change a password or renew a certificate")  # fmt: skip
+    return told
+
+
 def errors(secrets, cluster, now=None):
     """
     Return ``[{"path", "message"}]`` for secrets that ``schema.validate`` has been over.
 
-    ``now``: a timezone-aware datetime, for certificates that have run out.
+    ``now``: a timezone-aware datetime, for certificates that are not valid yet. One that has run
+    out is no mistake of the pillar, and must not keep anything from it: see `ending`.
     """
     now = now or datetime.datetime.now(datetime.UTC)
     found = [*_passwords(secrets), *_per_vm(secrets, cluster), *_same(secrets)]
@@ -85,7 +131,10 @@ def errors(secrets, cluster, now=None):
 
 def _passwords(secrets):
     values = [(f"{group}.{key}", secrets.get(group, {}).get(key)) for group, key in PASSWORDS]
-    values.append(("heartbeat.key", secrets.get("heartbeat", {}).get("key")))
+    beat = secrets.get("heartbeat", {})
+    values += [(f"heartbeat.{key}", beat.get(key)) for key in ("key", "also")]
+    if beat.get("key") and beat.get("key") == beat.get("also"):
+        yield "heartbeat.also", "is the same as secrets.heartbeat.key; delete it"
     for path, value in values:
         if value and (PLACEHOLDER.fullmatch(value.strip()) or len(set(value)) < 4):
             yield path, "is a placeholder; delete it and run bin/secrets, or choose a real one"
@@ -180,8 +229,8 @@ def _judge(certificate, key, authority, now, again="delete it and run bin/secret
             yield f"certificate and key do not belong together; {again}"
     except (ValueError, TypeError):
         yield f"the key is not a readable private key without a passphrase; {again}"
-    if not certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc:
-        yield f"the certificate is valid until {certificate.not_valid_after_utc:%Y-%m-%d}; {again}"
+    if now < certificate.not_valid_before_utc:
+        yield f"the certificate is valid from {certificate.not_valid_before_utc:%Y-%m-%d}; {again}"
     if authority is None:
         return
     try:

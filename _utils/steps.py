@@ -162,7 +162,7 @@ def _judged(step, answer, problem):
         problem = f"it does not serve: {said.get('reason', answer)}"
     if problem:
         return "failed", {"error": problem}
-    kept = ("seconds", "saved", "reason")
+    kept = ("seconds", "saved", "report", "reason")
     return "ok", {"answer": {name: said[name] for name in kept if name in said}}
 
 

@@ -76,8 +76,9 @@ def status(facts):
     """
     Return how the cluster stands, as text: a table of who holds what, the rest, and the verdict.
 
-    facts: name, me, at, resources (resource -> record, vms, right), pool, views, masters, arbiter,
-    driver, marks, rejected, problems; each part may be None (not known) or a sentence (why not).
+    facts: name, me, at, resources (resource -> record, vms, right), pool, duplicates, views,
+    masters, arbiter, driver, marks, rejected, problems; each part may be None (not known) or a
+    sentence (why not).
     """
     told = [f"cluster {facts['name']}, asked on {facts['me']} at {_stamp(facts['at'])}", ""]
     told += _table([HEAD, *(_row(name, each) for name, each in facts["resources"].items())])
@@ -194,6 +195,11 @@ def _concerns(facts):
     for name, member in (arbiter.items() if isinstance(arbiter, dict) else ()):
         if not member["answers"]:
             found.append(f"{name}: its member of the arbiter is silent")
+    found += [
+        f"{each['address']}: also used by the machine with the hardware address {each['mac']},"
+        f" on the network of {each['interface']}"
+        for each in facts.get("duplicates") or ()
+    ]
     absent = marks.get("absent", {}) if isinstance(marks, dict) else {}
     return found + [f"{name}: out on purpose, nothing moves to it" for name in sorted(absent)]
 
@@ -273,7 +279,16 @@ def _step(step, start):
     took = f" in {seconds:.2f} s" if isinstance(seconds, int | float) else ""
     result = step.get("result") or "no result is known"
     error = f": {step['error']}" if step.get("error") else ""
-    return f"{at}  {step.get('resource', '?'):<8}  {verb}: {result}{took}{error}"
+    told = f"{at}  {step.get('resource', '?'):<8}  {verb}: {result}{took}{error}"
+    return told + _kept(step.get("vm"), step.get("answer"))
+
+
+def _kept(vm, answer):
+    """Name the folder of what was put aside before the copy of a resource was rebuilt."""
+    said = answer if isinstance(answer, dict) else {}
+    found = [each for each in (said.get("report"), said.get("saved")) if isinstance(each, dict)]
+    return "".join(f"\n           what only {vm} had is in {each.get('directory')} there"
+                   for each in found)
 
 
 class _Unnamed(dict):

@@ -28,10 +28,19 @@ def test_the_copy_stands_in_for_the_master(kept, tmp_path):
 
 
 def test_what_the_master_said_is_not_replaced(kept, tmp_path):
-    kept.__pillar__["cluster"] = {"name": "new"}
+    kept.__pillar__.update(cluster={"name": "new"}, secrets={})
     (tmp_path / "pillar.json").write_text(json.dumps({"cluster": {"name": "old"}}))
     assert kept.pillar() is True
     assert kept.__pillar__["cluster"]["name"] == "new"
+
+
+def test_a_wrong_pillar_comes_without_secrets_and_the_copy_stands_in_for_it(kept, tmp_path):
+    """One that boots then would follow nobody. State runs are refused all the same."""
+    kept.__pillar__.update(cluster={"name": "wrong"}, _errors=["wrong"])
+    assert kept.pillar() is True, "without a copy it is better than nothing"
+    (tmp_path / "pillar.json").write_text(json.dumps({"cluster": {"name": "old"}, "secrets": {}}))
+    assert kept.pillar() is True
+    assert kept.__pillar__ == {"cluster": {"name": "old"}, "secrets": {}, "_errors": ["wrong"]}
 
 
 def test_a_damaged_copy_is_named(kept, tmp_path):

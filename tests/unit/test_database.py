@@ -57,6 +57,7 @@ class Cluster:
         salt["mysql_replication.has_all"] = self._noting("mysql_replication.has_all", roleless=True)
         salt["address.missing"] = lambda entries: [] if self.held else ["192.168.10.8"]
         salt["mysql_replication.epoch"] = lambda: self.epoch
+        salt["mysql_errant.saved"] = lambda: ["/var/lib/cluster/saved/database-1"]
         salt["mysql_replication.status"] = self._status
         salt["mysql_replication.verify_semi_sync"] = self._verify
         return salt

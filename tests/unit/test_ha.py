@@ -57,6 +57,24 @@ def test_a_wrong_pillar_exits_1_and_lists_everything(master):
     ]
 
 
+def test_a_certificate_that_ends_soon_exits_1_and_stops_nothing(master):
+    secrets = pillars.secrets()
+    make, site = pillars.generator(), {"names": ["moodle.example.org"], "addresses": []}
+    make.CERTIFICATE_DAYS = 20
+    try:
+        soon = make.certificate(secrets["ca"], "site", site, None, client=False)
+    finally:
+        make.CERTIFICATE_DAYS = 3650
+    secrets["web"] = {"tls": soon}
+    (master / "tree/pillar/secrets.sls").write_text(yaml.safe_dump({"secrets": secrets}))
+    (master / "tree/pillar/local.sls").write_text(
+        "cluster: {moodle: {url: 'https://moodle.example.org'}, balancer: {ports: [443]}}\n")
+    code, answer = check(master)
+    assert code == 1
+    (told,) = answer["the pillar is right"]
+    assert told.startswith("secrets.web.tls: the certificate runs out on 20")
+
+
 def test_a_file_that_is_not_yaml_says_where(master):
     (master / "tree/pillar/local.sls").write_text("cluster:\n  sizes: [\n  x: 1\n")
     code, answer = check(master)
@@ -124,3 +142,21 @@ def test_a_failure_is_a_sentence_and_no_traceback():
 
     found = runner({"operation.acknowledge": work}).acknowledge("files")
     assert found == {"acknowledge": "the arbiter does not answer", "retcode": 1}
+
+
+@pytest.mark.parametrize(("command", "words", "named"), [
+    ("switch", ["database"], "salt-run ha.switch RESOURCE VM"),
+    ("switch", [], "salt-run ha.switch RESOURCE VM"),
+    ("evacuate", [], "salt-run ha.evacuate SERVER"),
+    ("restore", [], "salt-run ha.restore SERVER"),
+    ("restore", ["server1", "1h"], "timeout must be a whole number of seconds above 0, not '1h'"),
+    ("restore", ["server1", 0], "timeout must be"),
+    ("confirm_dead", [], "salt-run ha.confirm_dead SERVER"),
+    ("acknowledge", [], "salt-run ha.acknowledge RESOURCE"),
+    ("explain", ["five"], "count must be a whole number of decisions above 0, not 'five'"),
+    ("explain", [0], "count must be"), ("explain", [True], "count must be"),
+])
+def test_a_wrong_argument_is_named_and_nothing_is_begun(command, words, named):
+    """Salt itself would say so with exit code 0, or begin and break off."""
+    found = getattr(runner({}), command)(*words)
+    assert found["retcode"] == 1 and named in found[command]

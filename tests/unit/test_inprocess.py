@@ -99,8 +99,10 @@ def test_a_changed_pillar_is_used_and_a_wrong_one_is_not(minion):
     assert minion.call("topology.me")["name"] == "lb2"
     # Salt itself would log it: unconfigured, it keeps records until Python exits.
     minion._compiled = unittest.mock.Mock(side_effect=SaltException("wrong"))
+    assert minion.wrong is None
     local.write_text("cluster: {heartbeat: {deadtime: [}")
     assert minion.cluster()["heartbeat"]["deadtime"] == 7
+    assert minion.wrong.startswith("the pillar is wrong, see ha.check")
 
 
 def test_without_any_pillar_there_is_nothing_to_go_by(minion):

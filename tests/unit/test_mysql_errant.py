@@ -121,6 +121,18 @@ def test_what_is_saved_already_is_not_saved_again(tmp_path, engine):
     assert len(commands) == 2
 
 
+def test_what_was_saved_is_listed_from_both_disks_the_oldest_first(tmp_path):
+    loaded = load("_modules/mysql_errant.py")
+    loaded.DIRECTORY, loaded.DATA = str(tmp_path / "saved"), str(tmp_path / "data")
+    assert loaded.saved() == []
+    for folder in ("data/.saved/database-20261101T0", "saved/database-20261102T0"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "report.json").write_text("{}")
+    (tmp_path / "saved/database-20261103T0").mkdir()  # half of one
+    assert loaded.saved() == [str(tmp_path / "data/.saved/database-20261101T0"),
+                              str(tmp_path / "saved/database-20261102T0")]
+
+
 @pytest.mark.parametrize("engine", ["mysql", "mariadb"])
 def test_logs_that_do_not_reach_back_far_enough_save_nothing(tmp_path, engine):
     """The last transaction of a server is there, and those before it are not."""

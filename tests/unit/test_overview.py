@@ -41,7 +41,8 @@ def overview(answers=None, local=None, view=None):
     decision = type("Decision", (), {"rejected": [], "actions": {}})
     jobs = Jobs(answers or {})
     utils = Utils({"jobs.client": lambda opts: jobs, "decide.decide": lambda view: decision})
-    salt = {"failover.look": lambda: looked, "failover.local": ask_here}
+    salt = {"failover.look": lambda: looked, "failover.local": ask_here,
+            "failover.concerns": lambda: []}
     return load("_runners/overview.py", salt=salt, utils=utils)
 
 
@@ -108,6 +109,12 @@ def test_without_the_own_master_the_rest_is_told():
     found = facts["resources"]["files"]["vms"]["file1"]
     assert found == {"active": None, "problem": "could not be asked: SaltReqTimeoutError"}
     assert facts["pool"] == {"web1": {"state": "up"}}
+
+
+def test_a_foreign_machine_with_our_address_is_told():
+    duplicate = {"address": "203.0.113.10", "interface": "eth0", "mac": "02:00:00:00:00:09"}
+    local = {"pool.status": {"servers": {}, "duplicates": [duplicate]}}
+    assert overview(local=local).gather()["duplicates"] == [duplicate]
 
 
 def test_whether_the_own_master_takes_a_job_is_told():

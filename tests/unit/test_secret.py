@@ -183,11 +183,37 @@ def test_certificates_of_a_replaced_authority_are_named():
     )
 
 
-def test_a_certificate_that_has_run_out_is_named():
-    later = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=3651)
-    found = secret.errors(pillars.secrets(), CLUSTER, later)
-    assert len(found) == len(CLUSTER["vms"])
-    assert "is valid until" in found[0]["message"]
+def days(count):
+    return datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=count)
+
+
+def test_a_certificate_that_has_run_out_or_will_soon_is_named_and_no_error_of_the_pillar():
+    """As an error it would keep every VM's secrets from it: one that boots then mirrors no more."""
+    ends = secret.ends(pillars.secrets(), CLUSTER)
+    assert set(ends) == {"secrets.ca", *(f"secrets.certificates.{vm}" for vm in CLUSTER["vms"])}
+    assert secret.ending(ends, days(3600)) == []
+    soon, late = (secret.ending(ends, days(count)) for count in (3640, 3651))
+    assert len(soon) == len(late) == len(CLUSTER["vms"])
+    assert soon[0].startswith("secrets.certificates.lb1: the certificate runs out on 20")
+    assert late[0].startswith("secrets.certificates.lb1: the certificate has run out on 20")
+    assert secret.errors(pillars.secrets(), CLUSTER, days(3651)) == []
+    assert set(secret.ends(https_secrets(), HTTPS)) > {"secrets.web.tls"}
+
+
+def test_a_certificate_that_is_not_valid_yet_is_an_error():
+    found = secret.errors(pillars.secrets(), CLUSTER, days(-400))
+    assert all("the certificate is valid from 20" in error["message"] for error in found)
+    assert len(found) == len(CLUSTER["vms"]) + 1  # and the authority
+
+
+def test_without_secrets_in_the_pillar_those_of_the_last_state_run_go_on(tmp_path, monkeypatch):
+    path = tmp_path / "pillar.json"
+    monkeypatch.setattr(secret, "KEPT", str(path))
+    with pytest.raises(KeyError, match="the pillar has no secrets"):
+        secret.known({"_errors": ["wrong"]})
+    path.write_text('{"secrets": {"database": {"replication": "old"}}}')
+    assert secret.known({"_errors": ["wrong"]})["database"]["replication"] == "old"
+    assert secret.known({"secrets": {}}) == {}
 
 
 HTTPS = pillars.cluster("bare-metal")
@@ -239,10 +265,9 @@ def test_an_operator_s_certificate_is_judged_but_may_come_from_any_authority():
     assert site_messages(https_secrets(key=own["key"])) == [
         f"secrets.web.tls: certificate and key do not belong together; {again}"
     ]
-    later = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=4000)
-    found = secret.errors(https_secrets(), HTTPS, later)
-    (late,) = [error["message"] for error in found if error["path"] == "secrets.web.tls"]
-    assert late.startswith("the certificate is valid until") and late.endswith(again)
+    found = secret.errors(https_secrets(), HTTPS, days(-400))
+    (early,) = [error["message"] for error in found if error["path"] == "secrets.web.tls"]
+    assert early.startswith("the certificate is valid from") and early.endswith(again)
 
 
 def test_a_half_given_pair_of_the_site_is_one_error():

@@ -111,6 +111,31 @@ def test_what_a_forced_takeover_gives_up_is_said_with_its_time():
     assert "in no log" in story.lost("files", "file1", "file2", None, 1_700_008_000)
 
 
+@pytest.mark.parametrize(("resource", "vm", "answer"), [
+    ("files", "file1", {"report": {"directory": "/var/lib/cluster/saved/files-1"},
+                        "saved": ["/var/lib/cluster/saved/files-0"]}),
+    ("database", "db1", {"saved": {"directory": "/var/lib/mysql/.saved/database-1"}}),
+])
+def test_what_was_put_aside_is_named_where_it_lies(resource, vm, answer):
+    step = {"resource": resource, "do": "follow", "vm": vm, "result": "ok", "answer": answer}
+    told = story.tell({"steps": [step], "result": "done"})
+    directory = (answer.get("report") or answer["saved"])["directory"]
+    assert f"what only {vm} had is in {directory} there" in told
+    for nothing in ({"report": None, "saved": []}, {"saved": None}, None):
+        assert "what only" not in story.tell({"steps": [{**step, "answer": nothing}]})
+
+
+def test_a_second_machine_with_the_public_address_is_named():
+    duplicate = {"address": "203.0.113.10", "interface": "eth0", "mac": "02:00:00:00:00:09",
+                 "since": 5.0, "foreign": False}  # fmt: skip
+    told = story.status(facts(duplicates=[duplicate]))
+    assert told.splitlines()[-2:] == [
+        "Look at this:",
+        "  203.0.113.10: also used by the machine with the hardware address 02:00:00:00:00:09, on"
+        " the network of eth0",
+    ]
+
+
 def record(holder, mirrored=True, **more):
     return {"holder": holder, "epoch": 3, "mirrored": mirrored, "founding": False, **more}
 
