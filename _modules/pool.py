@@ -120,18 +120,21 @@ def undrain(name):
     """
     Let a web VM serve again on this balancer, as soon as it is healthy; safe to repeat.
 
-    Returns its entry of status. Raises as drain does.
+    Returns its entry of status, {} for one that is not in the pillar any more: added again, it
+    would still be left out. Raises as drain does.
 
     CLI Example::
 
         salt lb1 pool.undrain web1
     """
-    _servers(name)
     known = drained()
+    gone = name in known and name not in status()["servers"]
+    if not gone:
+        _servers(name)
     if name in known:
         del known[name]
         _keep(known)
-    return _acted(name, lambda entry: not entry["drained"])
+    return {} if gone else _acted(name, lambda entry: not entry["drained"])
 
 
 def _servers(name):

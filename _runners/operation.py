@@ -78,24 +78,34 @@ def evacuate(where, why=None):
     if unready := _unready(view) or _unprepared(view, decision):
         return unready
     web = __utils__["leaving.of_role"](view["cluster"], vms, "web")
-    unheard = _drain(view, web, vms)
-    if unheard:
+    try:
+        unheard = _drain(view, web, vms)
+        problem = f"nothing was moved: {'; '.join(unheard)}" if unheard else None
+        problem = problem or _leave(where, why, vms, web)
+    except BaseException:  # the arbiter does not answer, or an operator's Ctrl-C
         _undrain(view, web)
-        return _no(f"nothing was moved: {'; '.join(unheard)}")
-    problem = _empty(where, vms)
+        raise
     if problem:
         _undrain(view, web)
-        return _no(f"{problem}\n{where} is still in service; after having looked, repeat it.")
+    return _no(problem) if problem else _yes(_farewell(where, vms))
+
+
+def _leave(where, why, vms, web):
+    """Move what ``vms`` hold and mark ``where`` absent; return what went wrong, or None."""
+    if problem := _empty(where, vms):
+        return f"{problem}\n{where} is still in service; after having looked, repeat it."
     _await_idle(web)
     _say(f"{where} is marked absent")
     __salt__["failover.local"]("marks.add", "absent", where, why)
-    problem = _let_go(where) or _unserved(vms)
-    if problem:
-        # The other side died meanwhile: while marked, this one could not take anything back.
-        __salt__["failover.local"]("marks.remove", "absent", where)
-        _undrain(view, web)
-        return _no(f"{problem}\n{where} is in service again: do not power it off.")
-    return _yes(_farewell(where, vms))
+    gone = False
+    try:
+        problem = _let_go(where) or _unserved(vms)
+        gone = not problem
+    finally:
+        if not gone:
+            # The other side died meanwhile: while marked, this one could not take anything back.
+            __salt__["failover.local"]("marks.remove", "absent", where)
+    return f"{problem}\n{where} is in service again: do not power it off." if problem else None
 
 
 def restore(where, timeout=900):
@@ -112,6 +122,10 @@ def restore(where, timeout=900):
     cluster = view["cluster"]
     server = (cluster["vms"].get(where) or {}).get("server")
     where = server if where not in view["absent"] and server in view["absent"] else where
+    if where in view["absent"] and where not in {**cluster["vms"], **(cluster["servers"] or {})}:
+        __salt__["failover.local"]("marks.remove", "absent", where)
+        _undrain(view, [where])  # refused by a balancer that knows nothing of it
+        return _yes(f"{where} is no longer in the pillar; its mark was taken off.")
     vms = __utils__["leaving.names"](cluster, where)
     web = __utils__["leaving.of_role"](cluster, vms, "web")
     silent = [vm for vm in vms if _judge(view, vm) != "alive"]

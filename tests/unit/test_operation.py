@@ -302,6 +302,45 @@ def test_it_is_not_safe_to_power_off_when_the_mirror_was_not_let_go():
     assert site.absent == []
 
 
+@pytest.mark.parametrize("breaks", ["marks.add", "second look", "letting go"])
+@pytest.mark.parametrize("error", [CommandExecutionError("silent"), KeyboardInterrupt()])
+def test_an_evacuation_that_breaks_off_leaves_nothing_drained_or_marked(breaks, error):
+    site = Site(plans=[Decision(MOVES)])
+    plan, local, look, calls = site.plan, site.local, site.look, []
+
+    def broken_plan(view, *arguments, **more):
+        if breaks == "letting go" and site.absent:
+            raise error
+        return plan(view, *arguments, **more)
+
+    def broken_local(function, *arguments):
+        if function == breaks:
+            raise error
+        return local(function, *arguments)
+
+    def broken_look():
+        calls.append(1)
+        if breaks == "second look" and len(calls) == 2:
+            raise error
+        return look()
+
+    site.operation.__utils__["moves.evacuate"] = broken_plan
+    site.operation.__salt__ |= {"failover.local": broken_local, "failover.look": broken_look}
+    with pytest.raises(type(error)):
+        site.operation.evacuate("server1")
+    assert site.done[0] == ("pool.drain", "web1")
+    assert site.done[-1] == ("pool.undrain", "web1")
+    assert site.absent == []
+
+
+def test_restore_takes_the_mark_off_a_vm_that_was_removed_from_the_pillar():
+    site = Site(absent=["web9"])
+    found = site.operation.restore("web9")
+    assert found == {"told": "web9 is no longer in the pillar; its mark was taken off.",
+                     "right": True}  # fmt: skip
+    assert site.done == [("marks.remove", "absent", "web9"), ("pool.undrain", "web9")]
+
+
 def test_a_server_is_not_let_go_when_the_other_one_died_meanwhile():
     """Marked absent it could take nothing back, and the operator would switch off the last one."""
     site = Site(on=2, silent=["web2", "file2", "db2"])

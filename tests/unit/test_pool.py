@@ -102,6 +102,14 @@ def test_draining_waits_until_poold_has_acted_and_can_be_undone(pool, poold):
     assert pool.drained() == {}
 
 
+def test_one_that_left_the_pillar_drained_is_forgotten(pool, poold, found):
+    """Added again, it would get no visitors, and nobody would know why."""
+    found.drained.write_text('{"web9": {"since": 1, "why": null}}')
+    assert pool.undrain("web9") == pool.drained() == {}
+    with pytest.raises(SaltInvocationError, match="'web9' is no web VM"):
+        pool.undrain("web9")
+
+
 def test_the_last_that_serves_is_drained_only_by_force(pool, poold):
     pool.drain("web1")
     with pytest.raises(CommandExecutionError, match="web2 stays: nobody else serves on lb1"):

@@ -25,8 +25,8 @@ UP, DOWN, STUCK, UNFIT = rules.UP, rules.DOWN, rules.STUCK, rules.UNFIT
 
 @pytest.fixture
 def two():
-    return [rules.Server("web1", "192.168.10.11", 2, True, 0.0),
-            rules.Server("web2", "192.168.10.21", 4, True, 0.0)]  # fmt: skip
+    return [rules.Server("web1", "192.168.10.11", 2, UP, 0.0),
+            rules.Server("web2", "192.168.10.21", 4, UP, 0.0)]  # fmt: skip
 
 
 def fail(server, problem, times, now=100.0):
@@ -386,6 +386,22 @@ def test_a_restart_forgets_no_failure_and_invents_none(balancer):
         await asyncio.sleep(0.5)
         assert (balancer.kernel.weight(first), balancer.kernel.weight(second)) == (2, 0)
         assert not [line for line in balancer.kernel.rules if first in line]
+
+    balancer.run(story)
+
+
+@pytest.mark.parametrize("mode", ["ok", "unfit"])
+def test_a_restart_cuts_off_nobody_whose_server_is_drained_or_unfit(balancer, mode):
+    first, second = balancer.reals()
+    balancer.kernel.table[SERVICE][second] = (0, 3)
+    balancer.webs["web2"].mode = mode
+    drained = {"web2": {"since": 1, "why": None}} if mode == "ok" else {}
+    (balancer.folder / "drained.json").write_text(json.dumps(drained))
+
+    async def story():
+        await asyncio.sleep(0.5)
+        assert (balancer.kernel.weight(first), balancer.kernel.weight(second)) == (2, 0)
+        assert not [line for line in balancer.kernel.rules if line.startswith("-d")]
 
     balancer.run(story)
 

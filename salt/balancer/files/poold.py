@@ -122,8 +122,9 @@ class Pool:
         self.servers = []
         for name, entry in config["servers"].items():
             # One that is new in the pillar proves itself first; at boot all are taken for good.
-            serving = (not known or name in known) and weights.get(entry["address"], 1) > 0
-            self.servers.append(Server(name, entry["address"], entry["weight"], serving, now))
+            served = UP if weights.get(entry["address"], 1) > 0 else UNFIT
+            state = served if not known or name in known else DOWN
+            self.servers.append(Server(name, entry["address"], entry["weight"], state, now))
         self.wire = poold_wire.Wires(config)
         self.drained, self.stamp, self.told_last, self.told_at = {}, None, None, 0.0
         self.changed = {server.name: asyncio.Event() for server in self.servers}

@@ -23,10 +23,12 @@ def say(level, text):
 class Server:
     """What is known of one real server; it changes by what the checks find, and by nothing else."""
 
-    def __init__(self, name, address, weight, serving, now):
+    def __init__(self, name, address, weight, state, now):
         self.name, self.address, self.weight = name, address, weight
-        self.state, self.why = (UP, "served before") if serving else (DOWN, "was out before")
-        self.trusted = serving  # was up since it was last down
+        # Out before, it may have been drained, and be serving those that it has: not down.
+        before = {UP: "served before", UNFIT: "was out before", DOWN: "is new"}
+        self.state, self.why = state, before[state]
+        self.trusted = state == UP  # was up since it was last down
         self.since, self.left, self.time = now, now, time.time()
         self.good = self.bad = self.misses = 0
         self.cut = False  # what it had was cut off since it was up
