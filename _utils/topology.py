@@ -29,6 +29,8 @@ REACTOR = {
     "real_server": ["salt/beacon/*/real_server/*"],
     "tend": ["cluster/tend"],
 }
+# Salt came by pip, without the logrotate of a package.
+LOGS = {"log_rotate_max_bytes": 20_000_000, "log_rotate_backup_count": 2}
 _UNITS = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
@@ -214,6 +216,7 @@ def minion_config(cluster, name):
         "master": masters(cluster),  # addresses: resolving a name blocks the only event loop
         "master_type": "str",  # "failover" lost events for ever when a master lost power
         "retry_dns": 0,
+        **LOGS,
         "beacons_before_connect": True,  # or no beacon runs while the first master is away
         "multiprocessing": False,  # a fork per job costs more than the job
         "auth_safemode": True,
@@ -247,7 +250,7 @@ def minion_config(cluster, name):
 def master_config(cluster, name=None):
     """Return the content of master.d/cluster.conf, bound to the internal address of ``name``."""
     config = {"id": f"{name}_master", "interface": internal(cluster, name)} if name else {}
-    return config | {
+    return config | LOGS | {
         "worker_threads": 2,  # a third costs a balancer 30 to 70 MB
         "timeout": 2,
         # Between two rounds of "still at it?" to every minion; each costs a slow VM CPU time.
