@@ -45,9 +45,11 @@ def errors(cluster):
 def secrets(tree):
     """Return the secrets of a tree; raises ValueError for what only a master can decrypt."""
     path = Path(tree, "pillar", "secrets.sls")
+    if not path.exists():
+        raise ValueError(f"{path} is missing; bin/secrets writes it")
     found = _read(path).get("secrets") or {}
     if "BEGIN PGP MESSAGE" in str(found):
-        raise ValueError(f"{path} is encrypted; run this where it can be read")
+        raise ValueError(f"{path} is encrypted, which only a master decrypts; use a copy in clear")
     return found
 
 
@@ -76,7 +78,12 @@ def files(cluster, secrets, name):
     A balancer also gets what makes it a master: the shared key pair and every accepted minion.
     """
     topology = load("topology")
-    keys = secrets["salt"]
+    keys = secrets.get("salt") or {}
+    balancer = topology.vm(cluster, name)["role"] == "balancer"
+    needed = ["master", *(f"minions.{vm}" for vm in (cluster["vms"] if balancer else [name]))]
+    if missing := [key for key in needed if not _found(keys, key)]:
+        listed = ", ".join(f"secrets.salt.{key}" for key in missing)
+        raise ValueError(f"pillar/secrets.sls lacks {listed}; bin/secrets adds what is missing")
     config = topology.dump(topology.minion_config(cluster, name))
     made = {
         "/etc/salt/minion.d/cluster.conf": (0o644, config),
@@ -85,7 +92,7 @@ def files(cluster, secrets, name):
         # Known beforehand, so that nobody else can pose as the master on first contact.
         "/etc/salt/pki/minion/minion_master.pub": (0o644, keys["master"]["public"]),
     }
-    if topology.vm(cluster, name)["role"] != "balancer":
+    if not balancer:
         return made
     config = topology.dump(topology.master_config(cluster, name))
     made["/etc/salt/master.d/cluster.conf"] = (0o644, config)
@@ -97,6 +104,13 @@ def files(cluster, secrets, name):
         path = f"/etc/salt/pki/master/minions/{vm}"
         made[path] = (0o644, keys["minions"][vm]["public"])
     return made
+
+
+def _found(keys, path):
+    """Return what is at a path of keys with dots, None if nothing is there."""
+    for key in path.split("."):
+        keys = keys.get(key) if isinstance(keys, dict) else None
+    return keys
 
 
 def units(role):

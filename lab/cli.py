@@ -137,9 +137,7 @@ def up(options, root):
         if options.full_size:
             wanted["full_size"] = True
         if options.pillar:
-            wanted["pillar"] = config.read(options.pillar)
-            if not wanted["pillar"]:
-                raise LabError(f"--pillar {options.pillar}: there is no `cluster` in it")
+            wanted["pillar"] = config.named(options.pillar)
         if options.moodle:
             wanted["moodle"] = moodle.describe(options.moodle)
         lab = Lab(root, options.name, wanted)

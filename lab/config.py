@@ -27,6 +27,22 @@ def read(path):
         raise LabError(f"{path} is not the YAML of a pillar: {error}") from error
 
 
+def named(path):
+    """Return the `cluster` of the file that `--pillar` named; raises LabError if there is none."""
+    if not Path(path).is_file():
+        raise LabError(f"--pillar {path}: there is no such file")
+    found = read(path)
+    if not found:
+        raise LabError(f"--pillar {path}: there is no `cluster` in it")
+    return found
+
+
+def refuse_wrong(errors):
+    """Raise LabError with all that is wrong in the pillar, if anything is."""
+    if errors:
+        raise LabError("\n  ".join(["the pillar is wrong, nothing was done:", *errors]))
+
+
 def overlay(root, options, merge):
     """
     Return the deviations from pillar/cluster.sls: the operator's own, then the lab's.

@@ -78,11 +78,11 @@ def refusals(seen):
     return reasons
 
 
-def shortages(memory, disk, shown=2**20):
-    """Return sentences for `memory` and `disk`, each (what, needed bytes, available bytes)."""
+def shortages(*wanted, shown=2**20):
+    """Return sentences for what is `wanted`: memory and disks, each (what, needed, available)."""
     return [
         f"too little {what}: {needed // shown} MB needed, {available // shown} MB available"
-        for what, needed, available in (memory, disk)
+        for what, needed, available in wanted
         if available < needed
     ]
 

@@ -113,6 +113,7 @@ class Lab:
         self.overlay = config.overlay(self.root, self.options, merge)
         pillar = config.read(self.root / "pillar/cluster.sls")
         self.cluster = self.topology.settled(merge(pillar, self.overlay))
+        config.refuse_wrong(self.bootstrap.errors(self.cluster))
 
     def refuse_change(self, wanted):
         """Raise LabError if `wanted` would change what a lab that is up was built with."""
@@ -311,12 +312,21 @@ class Lab:
                               errors="replace", timeout=timeout)
 
     def open(self, port=0):
-        """Return the port of the HTTP proxy on 127.0.0.1, started if need be (0: any free one)."""
+        """
+        Return the port of the HTTP proxy on 127.0.0.1, started if need be (0: any free one).
+
+        One that listens elsewhere is replaced. Raises LabError for a port that cannot be had.
+        """
         known = self.run_folder / "proxy.port"
-        if self.proxy.pid and known.exists():
+        if self.proxy.pid and known.exists() and port in (0, int(known.read_text())):
             return int(known.read_text())
         host = urllib.parse.urlsplit(self.url).hostname
-        with socket.create_server(("127.0.0.1", port)) as listener:
+        try:
+            listening = socket.create_server(("127.0.0.1", port))
+        except (OSError, OverflowError) as error:
+            raise LabError(f"--port {port} cannot be had: {error}") from error
+        with listening as listener:
+            self.proxy.kill()
             child = subprocess.Popen(
                 ["nsenter", f"--net=/run/netns/{self.network.outside_name}", sys.executable,
                  self.root / "lab/proxy.py", str(listener.fileno()),

@@ -10,12 +10,13 @@ from lab.errors import CommandFailed
 
 PARTS = ("salt", "pillar", "reactor", "_modules", "_states", "_utils", "_runners", "_pillar",
          "_beacons", "_engines")
+SALTFILE = "Saltfile"
 KEPT = ("pillar/secrets.sls", "pillar/local.sls")  # written here, never copied from the checkout
 
 
 def wanted(root):
     """Return {relative path: source path} of what the masters are to see of the checkout."""
-    found = {}
+    found = {SALTFILE: Path(root, SALTFILE)}
     for part in PARTS:
         for folder, folders, files in os.walk(Path(root, part)):
             folders[:] = [name for name in folders if name != "__pycache__"]

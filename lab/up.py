@@ -22,21 +22,25 @@ def refuse_small(lab):
     memory = sum(machine.memory for machine in waiting)
     # A VM touches less than its size; 64 MB each are the kernel's and its processes' own.
     needed = int(memory * 0.75) + 2**26 * len(waiting)
-    room = image.ROOM if lab.images.steps() else 0
-    room += sum((machine.entry["size"]["data_disk"] or 0) // 4 + 2**29 for machine in waiting)
+    disks = sum((machine.entry["size"]["data_disk"] or 0) // 4 + 2**29 for machine in waiting)
     reasons = host.shortages(
         ("memory", needed, host.available_memory()),
-        (f"disk at {lab.images.cache}", room, _free(lab.images.cache)),
+        *room({lab.images.cache: image.ROOM if lab.images.steps() else 0, lab.run_folder: disks}),
     )
     if reasons:
         raise LabError("; ".join(reasons))
 
 
-def _free(path):
-    while not path.exists():
-        path = path.parent
-    status = os.statvfs(path)
-    return status.f_bavail * status.f_frsize
+def room(needed):
+    """Return [(what, needed, available bytes)] of each file system, from {path: needed bytes}."""
+    found = {}
+    for path, size in needed.items():
+        there = next(each for each in (path, *path.parents) if each.exists())
+        status, before = os.statvfs(there), found.get(there.stat().st_dev, ("disk", 0))
+        name = f"{before[0]} {'and' if before[1] else 'at'} {path}"
+        free = status.f_bavail * status.f_frsize
+        found[there.stat().st_dev] = (name, before[1] + size, free)
+    return list(found.values())
 
 
 def bring_up(lab, progress, apply=True):

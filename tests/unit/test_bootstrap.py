@@ -23,6 +23,7 @@ def tree(tmp_path):
     for part in ("salt", "pillar", "_utils", "_pillar"):
         shutil.copytree(ROOT / part, tmp_path / part, symlinks=True,
                         ignore=shutil.ignore_patterns("local.sls", "__pycache__"))
+    shutil.copy(ROOT / "Saltfile", tmp_path)
     path = tmp_path / "pillar/secrets.sls"
     path.write_text(yaml.safe_dump({"secrets": pillars.secrets()}))
     return tmp_path
@@ -91,6 +92,7 @@ def test_a_balancer_gets_the_tree_with_closed_secrets_and_its_links(tree):
     assert entries["/srv/cluster/pillar/secrets.sls"][0] == 0o600
     assert entries["/srv/cluster/salt/_modules"] == (None, b"../_modules")
     assert "/srv/cluster/_pillar/cluster.py" in entries
+    assert b"timeout:" in entries["/srv/cluster/Saltfile"][1]
 
 
 def test_no_other_vm_gets_the_tree(tree):
@@ -111,6 +113,23 @@ def test_the_archive_closes_the_folders_of_keys_first(tmp_path):
     assert (key.mode, key.uid, abs(key.mtime - time.time()) < 60) == (0o400, 0, True)
     assert (link.linkname, link.issym()) == ("../_utils", True)
     assert (tmp_path / "etc/salt/pki/minion/minion.pem").read_bytes() == b"key"
+
+
+def test_missing_secrets_are_named_with_what_makes_them(tree):
+    secrets = pillars.secrets()
+    del secrets["salt"]["minions"]["web2"]
+    path = tree / "pillar/secrets.sls"
+    path.write_text(yaml.safe_dump({"secrets": secrets}))
+    for name in ("web2", "lb1"):  # a balancer accepts it as a minion
+        with pytest.raises(ValueError, match="lacks secrets.salt.minions.web2; bin/secrets"):
+            program("bootstrap").plan(tree, name)
+    assert program("bootstrap").plan(tree, "web1")
+    path.write_text("secrets: {}\n")
+    with pytest.raises(ValueError, match="lacks secrets.salt.master, secrets.salt.minions.web1;"):
+        program("bootstrap").plan(tree, "web1")
+    path.unlink()
+    with pytest.raises(ValueError, match="secrets.sls is missing; bin/secrets writes it"):
+        program("bootstrap").plan(tree, "web1")
 
 
 def test_a_wrong_pillar_or_name_does_nothing(tree):

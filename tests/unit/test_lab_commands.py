@@ -8,9 +8,10 @@ import threading
 
 import pytest
 
-from lab import cli, proxy, results, status
+from lab import cli, config, proxy, results, status
 from lab.deadline import Deadline, wait_until
 from lab.errors import LabError
+from lab.lab import Lab
 from lab.process import Processes
 from tests.loading import ROOT
 
@@ -86,6 +87,45 @@ def test_holder_has_all_addresses_of_a_resource():
 def test_table_is_aligned():
     text = status.table([{"a": "x", "b": "long"}, {"a": "yyyy", "b": ""}], columns=("a", "b"))
     assert text == "a     b\nx     long\nyyyy"
+
+
+def test_a_pillar_that_is_named_must_be_there_and_be_one(tmp_path):
+    with pytest.raises(LabError, match="nowhere.sls: there is no such file"):
+        config.named(tmp_path / "nowhere.sls")
+    with pytest.raises(LabError, match="there is no such file"):
+        config.named(tmp_path)
+    (tmp_path / "empty.sls").write_text("")
+    with pytest.raises(LabError, match="no `cluster` in it"):
+        config.named(tmp_path / "empty.sls")
+
+
+def test_a_wrong_pillar_is_refused_with_the_path_of_its_key():
+    with pytest.raises(LabError, match="cluster.sizes.balancer.memory"):
+        Lab(ROOT, "wrong", {"pillar": {"sizes": {"balancer": {"memory": 2048}}}})
+
+
+def test_the_proxy_is_replaced_for_another_port_and_a_taken_one_is_refused(tmp_path, monkeypatch):
+    lab = Lab(ROOT, "ports")
+    lab.run_folder = tmp_path
+    lab.proxy = Processes(tmp_path / "proxy.json")
+    sleeping = lambda *_, **__: real(["sleep", "60"], start_new_session=True)  # noqa: E731
+    real = subprocess.Popen
+    monkeypatch.setattr("lab.lab.subprocess.Popen", sleeping)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        with pytest.raises(LabError, match="cannot be had"):
+            lab.open(taken.getsockname()[1])
+        first, pid = lab.open(), lab.proxy.pid
+        assert (lab.open(), lab.open(first), lab.proxy.pid) == (first, first, pid)
+    try:
+        other = free_port()
+        assert lab.open(other) == other and lab.proxy.pid != pid
+    finally:
+        lab.proxy.kill()
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as once:
+        return once.getsockname()[1]
 
 
 def test_proxy_rewrites_what_a_browser_asks():

@@ -2,10 +2,11 @@
 
 import hashlib
 import io
+from pathlib import Path
 
 import pytest
 
-from lab import apt, host, moodle, recipe
+from lab import apt, host, moodle, recipe, up
 from lab.errors import CommandFailed, LabError, StepFailed
 from lab.progress import Progress, bar, left, line, span
 from tests.loading import ROOT
@@ -42,6 +43,12 @@ def test_all_lacks_are_named_at_once():
 def test_shortage_says_what_is_needed_and_what_is_there():
     found = host.shortages(("memory", 6 * 2**30, 2**30), ("disk", 1, 2))
     assert found == ["too little memory: 6144 MB needed, 1024 MB available"]
+
+
+def test_what_one_file_system_must_hold_is_added_up(tmp_path):
+    (found,) = up.room({tmp_path / "cache": 5, tmp_path / ".lab/default": 7})
+    assert found[:2] == (f"disk at {tmp_path / 'cache'} and {tmp_path / '.lab/default'}", 12)
+    assert len(up.room({tmp_path: 5, Path("/proc"): 7})) == 2
 
 
 def test_every_requirement_of_the_lab_is_pinned_in_pyproject():

@@ -132,7 +132,9 @@ def test_push_brings_changes_and_removals_but_never_touches_secrets(tmp_path):
     (root / "salt/web/init.sls").write_text("one")
     (root / "salt/_modules").symlink_to("../_modules")
     (root / "_modules/a.py").write_text("a")
-    assert sorted(tree.push(root, there)) == ["_modules/a.py", "salt/_modules", "salt/web/init.sls"]
+    (root / "Saltfile").write_text("salt: {}")
+    assert sorted(tree.push(root, there)) == [
+        "Saltfile", "_modules/a.py", "salt/_modules", "salt/web/init.sls"]
     (there / "pillar").mkdir(exist_ok=True)
     (there / "pillar/secrets.sls").write_text("the lab's")
     assert (there / "salt/_modules").is_symlink()
