@@ -1,5 +1,5 @@
-# What pillar/secrets.sls looks like. Do not copy it: run bin/secrets on a master (or wherever the
-# tree is kept), it writes the real file with mode 0600 and later adds what is missing. These
+# What pillar/secrets.sls looks like. Do not copy it: run bin/secrets where the tree is
+# kept, it writes the real file with mode 0600 and later adds what is missing. These
 # placeholders are refused by the check. Who sees what: _utils/secret.py.
 #
 # Encrypted, for a file that may be kept in a repository: any value may be a PGP message instead,
@@ -29,6 +29,8 @@ secrets:
     shared: CHANGEME                   # at most 63 bytes: file VMs
   heartbeat:
     key: CHANGEME                      # 64 hexadecimal digits: every VM
+    # also: …                          # while it is changed, see docs/runbook.md
+  # fencing: {bmc1: …}                 # passwords of fence devices, yours: balancers
   ca: {certificate: CHANGEME, key: CHANGEME}    # the certificate: every VM; the key: nobody
   certificates:
     lb1: {certificate: CHANGEME, key: CHANGEME} # each VM its own
