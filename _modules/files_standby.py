@@ -14,6 +14,7 @@ import os
 import shutil
 import time
 
+import salt.utils.files
 from salt.exceptions import CommandExecutionError
 
 log = logging.getLogger(__name__)
@@ -67,13 +68,17 @@ def save(source, epoch):
     """
     Copy every file that changed on this side since both were the same; return the report.
 
-    Nothing is served meanwhile. Raises CommandExecutionError if there is not room enough, or no
-    data to read: then nothing may be dropped.
+    Nothing is served meanwhile. What is saved already, by a command that came no further, is not
+    saved again. Raises CommandExecutionError if there is not room enough, or no data to read: then
+    nothing may be dropped.
 
     CLI Example::
 
         salt file2 files_standby.save file1 4
     """
+    now = __salt__["drbd.generation"](DRBD)
+    if before := _saved(now):
+        return before
     begun = time.gmtime()
     since = _since()
     directory = os.path.join(SAVED, f"{RESOURCE}-{time.strftime('%Y%m%dT%H%M%SZ', begun)}")
@@ -82,19 +87,36 @@ def save(source, epoch):
         "reason": f"split brain: {source} holds epoch {epoch}, and this side was written to, too",
         "since": _words(time.gmtime(since)) if since else "always: it is not known since when",
         "saved": _words(begun),
-        "generation": __salt__["drbd.generation"](DRBD),
+        "generation": now,
     }
     half = f"{directory}.incomplete"
-    with _mounted(epoch):
-        found = list(_changed(LOOK, since))
-        _room(sum(size for _, size in found), half)
-        for path, _ in found:
-            _copy(path, half)
-        report |= {"files": len(found), "bytes": sum(size for _, size in found)}
-    _write(half, report, [os.path.relpath(path, LOOK) for path, _ in found])
+    try:
+        with _mounted(epoch):
+            found = list(_changed(LOOK, since))
+            _room(sum(size for _, size in found), half)
+            for path, _ in found:
+                _copy(path, half)
+            report |= {"files": len(found), "bytes": sum(size for _, size in found)}
+        report["left"] = __salt__["drbd.generation"](DRBD)  # the journal's recovery made it another
+        _write(half, report, [os.path.relpath(path, LOOK) for path, _ in found])
+    except BaseException:  # half of it, again and again, would fill the disk
+        shutil.rmtree(half, ignore_errors=True)
+        raise
     os.rename(half, directory)
     log.warning("%s: %s files saved in %s: %s", RESOURCE, len(found), directory, report["reason"])
     return report
+
+
+def _saved(generation):
+    """Return the report of what is saved here already of the data as it is now, or None."""
+    for directory in saved():
+        with contextlib.suppress(OSError, ValueError):  # half of one
+            with salt.utils.files.fopen(os.path.join(directory, "report.json")) as file:
+                report = json.load(file)
+            if report.get("left") == generation:
+                report.pop("names", None)
+                return report
+    return None
 
 
 def saved():

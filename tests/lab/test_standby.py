@@ -5,6 +5,7 @@ import pytest
 from lab.deadline import wait_until
 from tests.lab.test_cluster import tables_and_pages
 
+slow = pytest.mark.slow
 REJOIN = 180  # seconds: boot in a VM without hardware support, then resynchronise
 
 
@@ -17,7 +18,8 @@ def booted(cluster, vm):
                f"the minion of {vm} to answer", REJOIN)
 
 
-@pytest.mark.parametrize("resource", ["director", "files", "database"])
+@pytest.mark.parametrize("resource", [
+    "director", pytest.param("files", marks=slow), pytest.param("database", marks=slow)])
 def test_a_standby_that_lost_power_boots_passive_and_rejoins(cluster, tmp_path, resource):
     standby, before = cluster.standby(resource), cluster.holders()
     booted(cluster, standby)

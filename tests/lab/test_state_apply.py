@@ -2,6 +2,8 @@
 
 import time
 
+import pytest
+
 
 def changed(answers):
     """Return {minion: [state]} of what a state run changed or failed to do."""
@@ -13,6 +15,7 @@ def changed(answers):
     }
 
 
+@pytest.mark.slow  # the one under load has to change nothing, too
 def test_a_second_state_apply_changes_nothing(cluster):
     started = time.monotonic()
     answers = cluster.state_apply()

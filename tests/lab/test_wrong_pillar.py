@@ -3,6 +3,9 @@
 import pytest
 import yaml
 
+from lab.deadline import wait_until
+from tests.lab.test_standby import REJOIN
+
 WRONG = {
     "an unknown key": ({"colour": "blue"}, "colour"),
     "a wrong type": ({"balancer": {"ports": "80"}}, "balancer.ports"),
@@ -43,7 +46,10 @@ def write(cluster):
     cluster.salt("*", "saltutil.refresh_pillar", "wait=True")
 
 
-@pytest.mark.parametrize("mistake", WRONG)
+# Every mistake is found in the tests of the pure functions: here, that it stops the run.
+@pytest.mark.parametrize("mistake", [
+    mistake if number % 5 == 0 else pytest.param(mistake, marks=pytest.mark.slow)
+    for number, mistake in enumerate(WRONG)])
 def test_a_wrong_pillar_stops_the_run_and_names_the_mistake(cluster, write, mistake):
     overlay, named = WRONG[mistake]
     write(overlay)
@@ -64,3 +70,22 @@ def test_many_mistakes_are_named_at_once_and_the_site_keeps_serving(cluster, wri
         assert word in done.stdout + done.stderr
         assert all(word in "\n".join(answer) for answer in answers.values())
     assert verdict["ok"] and verdict["failed"] == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("resource", ["files", "database"])
+def test_a_standby_that_reboots_while_the_pillar_is_wrong_mirrors_again(cluster, write, resource):
+    """A wrong pillar comes without secrets: those of the last state run go on."""
+    standby = cluster.standby(resource)
+
+    def mirrored():
+        return cluster.records()[resource]["mirrored"]
+
+    write({"colour": "blue"})
+    cluster.lab.crash(standby)
+    wait_until(lambda: not mirrored(), "the holder to go on alone", REJOIN)
+    cluster.lab.start(standby)
+    wait_until(mirrored, f"{standby} to be a complete mirror again", REJOIN)
+    assert cluster.standby(resource) == standby
+    told = cluster.lab.master().run(["/opt/salt/bin/salt-run", "ha.status"]).stdout
+    assert "the pillar is wrong" in told and "colour" in told

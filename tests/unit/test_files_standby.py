@@ -16,12 +16,13 @@ class Standby:
     def __init__(self, folder, monkeypatch):
         self.folder, self.done = folder, []
         self.states = []
+        self.generations = ["C38409FE547CC329", "5A"]  # before and after it was looked at
         salt = {
             "drbd.status": lambda name: self.state(),
             "drbd.connect": lambda name, discard_my_data: self.note("connect", discard_my_data),
             "drbd.promote": lambda name: self.note("promote"),
             "drbd.demote": lambda name: self.note("demote"),
-            "drbd.generation": lambda name: {"current": "C38409FE547CC329"},
+            "drbd.generation": lambda name: {"current": self.generations.pop(0)},
             "files_data.up": self.state,
             "heartbeat.unreachable": lambda vm: self.gone,
             "files_data.permitted": lambda epoch, why: open(os.devnull),
@@ -74,6 +75,21 @@ def test_a_split_brain_is_saved_before_it_is_dropped(standby):
     assert "file2 holds epoch 5" in told["reason"]
 
 
+def test_what_is_saved_already_is_not_saved_again(standby):
+    with pytest.raises(CommandExecutionError, match="file2 does not answer"):
+        standby.join(SPLIT, WAITING, WAITING, seconds=0.2)
+    (first,) = standby.module.saved()
+    standby.done.clear()
+    standby.generations = ["5A"]
+    report = standby.join(SPLIT, DONE)
+    assert standby.done == ["connect, discarding"]
+    assert (report["directory"], report["files"]) == (first, 2)
+    standby.generations = ["6B", "6B"]  # written to since then
+    os.rename(first, f"{first}-before")  # a second has not passed
+    assert standby.join(SPLIT, DONE)["files"] == 2
+    assert len(standby.module.saved()) == 2
+
+
 def test_who_died_is_not_waited_for(standby):
     """Its successor is this VM, and cannot begin before this command has ended."""
     standby.gone = True
@@ -113,7 +129,7 @@ def test_a_copy_that_fails_drops_nothing_and_leaves_this_side_secondary(standby,
     with pytest.raises(OSError, match="Input/output"):
         standby.join(SPLIT, DONE)
     assert standby.done == ["promote", "mount ro", "umount", "demote"]
-    assert standby.module.saved() == []
+    assert standby.module.saved() == os.listdir(standby.module.SAVED) == []
 
 
 def test_what_was_saved_is_named_even_if_the_other_side_does_not_answer(standby):
