@@ -6,8 +6,9 @@ import os
 import socket
 import time
 
+from heartbeat_view import AHEAD_INCARNATION
+
 _MCL_CURRENT, _MCL_FUTURE = 1, 2
-AHEAD = 86_400_000  # ms, as in heartbeat_view: by which peers refuse an incarnation
 PRIORITY = 10  # of 1 to 99, above every ordinary process, below the kernel's own threads
 ERROR, WARNING, INFO = 3, 4, 6
 _DAEMON = 3 << 3
@@ -154,7 +155,7 @@ def next_incarnation(path, wall):
             last = int(file.read())
     except (OSError, ValueError):
         last = 0
-    if last > wall + AHEAD:
+    if last > wall + AHEAD_INCARNATION:
         last = 0
     incarnation = max(last + 1, wall)
     return incarnation, remember(path, incarnation)

@@ -303,7 +303,7 @@ def main(*arguments):
             heartbeat_config.refuse_deaf(options[1], config)
     except (OSError, ValueError) as error:
         sys.exit(f"heartbeatd: {path}: {error}")
-    if options:
+    if options[:1] == ["--check"]:
         return
     daemon = Daemon(path, config)
     _wakeup = signals(daemon)
