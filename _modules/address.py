@@ -102,12 +102,13 @@ def present(address, prefix, interface):
     return present_all([{"address": address, "prefix": prefix, "interface": interface}])
 
 
-def present_all(addresses, gateway=None):
+def present_all(addresses, gateway=None, announcements=3):
     """
     Hold several addresses, all or none, and announce them; safe to repeat. Returns True.
 
-    With ``gateway`` the default route goes there, from the first address of the list. If anything
-    fails, none of the addresses is left and CommandExecutionError is raised.
+    With ``gateway`` the default route goes there, from the first address of the list. The first of
+    the ``announcements`` is sent at once, each further one 0.05 s later. If anything fails, none
+    of the addresses is left and CommandExecutionError is raised.
 
     CLI Example::
 
@@ -128,7 +129,7 @@ def present_all(addresses, gateway=None):
         )
     try:
         _run("-batch", "-", input="".join(f"{line}\n" for line in lines))
-        _announce(addresses, count=3, interval=0.05)
+        _announce(addresses, announcements, interval=0.05)
     except (CommandExecutionError, SaltInvocationError):  # the latter: no Ethernet interface
         absent_all(addresses)
         raise

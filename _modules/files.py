@@ -280,11 +280,15 @@ def _serve():
 
 
 def _move_in():
-    __salt__["address.present_all"](_addresses())
+    """Hold the address; the clients wait, so they are woken before it is announced once more."""
+    addresses = _addresses()
+    __salt__["address.present_all"](addresses, announcements=1)
     dead = _dead_clients()
     clients = [vm["addresses"]["internal"] for vm in _webs() if vm["name"] not in dead]
-    for entry in _addresses():
+    for entry in addresses:
         __salt__["nfs_clients.wake"](entry["address"], clients)
+    for entry in addresses:
+        __salt__["address.announce"](entry["address"], entry["interface"], count=2)
 
 
 def _webs():

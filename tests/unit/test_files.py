@@ -205,10 +205,14 @@ class VM:
         assert vm == "file2"
         return self.gone
 
-    def _do_address__present_all(self, addresses):
+    def _do_address__present_all(self, addresses, announcements=3):
         assert addresses == [ADDRESS]
         self.step("address.present")
-        self.held = True
+        self.held, self.announced = True, announcements
+
+    def _do_address__announce(self, address, interface, count):
+        assert self.held and self.woken is not None and address == ADDRESS["address"]
+        self.announced += count
 
     def _do_nfs_clients__wake(self, server, clients):
         assert self.held and server == ADDRESS["address"]
@@ -253,7 +257,7 @@ def test_a_takeover_does_not_wait_for_the_clients_that_died_too(vm):
 def test_data_first_address_last(vm):
     server = vm()
     answer = server.activate()
-    assert server.done == IN_ORDER
+    assert (server.done, server.announced) == (IN_ORDER, 3)
     assert (answer["active"], answer["epoch"], answer["mirror"]) == (True, 3, True)
     assert server.woken == ["192.168.10.11", "192.168.10.21"]
     assert list(answer["seconds"]) == ["primary", "mount", "nfs", "claim", "address", "listen"]

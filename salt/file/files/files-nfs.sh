@@ -4,11 +4,11 @@
 case $1 in
 start)
     # Killed, it may have left the mount behind; a second one on top would outlive the next stop.
-    mountpoint -q /var/lib/nfs || mount --bind /srv/files/nfs /var/lib/nfs
+    [ /srv/files/nfs -ef /var/lib/nfs ] || mount --bind /srv/files/nfs /var/lib/nfs
     nfsdcld
     exportfs -r
-    # Clients reclaim from a server of the same scope only; the kernel takes the host's name for it.
-    exec unshare --uts sh -ec 'echo files > /proc/sys/kernel/hostname; exec rpc.nfsd'
+    # Clients reclaim from a server of the same scope only; by default that is the host's name.
+    exec rpc.nfsd --scope files
     ;;
 stopped)
     exportfs -f || true
