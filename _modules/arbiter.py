@@ -192,10 +192,38 @@ def status(timeout=2):
 def _member_status(member, timeout):
     try:
         answer = _ask("/v3/maintenance/status", {}, time.monotonic() + timeout, [member])
-        own, leader = answer["header"]["member_id"], answer.get("leader", "0")
-        return {"answers": True, "leader": own == leader, "version": answer["version"]}
+        return {"answers": True, "leader": _leads(answer), "version": answer["version"]}
     except CommandExecutionError:
         return {"answers": False, "leader": None, "version": None}
+
+
+def _leads(status):
+    return status["header"]["member_id"] == status.get("leader", "0")
+
+
+def yield_lead(timeout=2):
+    """
+    If this VM's member leads etcd, have a witness lead; return whether that was to be done.
+
+    A balancer that dies as the leader has its own failover wait for an election (1 to 2 s). Raises
+    CommandExecutionError if no witness takes the lead within ``timeout`` seconds.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt lb1 arbiter.yield_lead
+    """
+    vms, me, deadline = __pillar__["cluster"]["vms"], __grains__["id"], _deadline(timeout)
+    members = _members() if _driver() == "etcd" else []
+    own = [member for member in members if member["name"] == me]
+    witnesses = [one for one in members if vms[one["name"]]["role"] == "witness" and one not in own]
+    path = "/v3/maintenance/status"
+    if not own or not witnesses or not _leads(_ask(path, {}, deadline, own)):
+        return False
+    target = _ask(path, {}, deadline, witnesses)["header"]["member_id"]
+    _ask("/v3/maintenance/transfer-leadership", {"targetID": target}, deadline, own)
+    return True
 
 
 def _driver():

@@ -38,6 +38,7 @@ ROUNDS = 300  # looks of one reaction; what is left then waits for the next even
 NOTE = 1  # seconds after which a decision is noted as begun
 ASIDE = 10  # seconds for the own VM to give up what another one has
 WARM = 600  # seconds; a minion's refresh makes its modules cold again
+LEAD = 60  # seconds between two looks whether etcd is led from here
 
 
 class _State:
@@ -48,7 +49,8 @@ class _State:
         self.running, self.again = None, False
         self.making, self.minion, self.jobs, self.turns = threading.Lock(), None, None, None
         self.answers, self.lines, self.busy = {}, [], set()
-        self.doubt, self.told, self.warm = None, "", float("-inf")
+        self.doubt, self.told = None, ""
+        self.warm = self.lead = float("-inf")
 
 
 _state = _State()
@@ -208,6 +210,7 @@ def _reaction(cause):
     Path(LOCKS, "failover.looked").touch()
     if cause["tag"] == "cluster/tend":
         _warm_up(view)
+        _yield_lead()
     return decision.reason
 
 
@@ -251,7 +254,8 @@ def _begin(view, decision, place, cause):
         if not steps or resource in _state.busy:
             turns.forget(resource)
             continue
-        left = turns.left(resource, steps, place, _is_frozen(view, resource), now)
+        frozen = __utils__["outlook.is_frozen"](view, resource)
+        left = turns.left(resource, steps, place, frozen, now)
         if left > 0:
             waits.append(left)
         else:
@@ -273,13 +277,6 @@ def _is_late(view):
     """Return whether some holder is heard late here: what comes of it is seen at once."""
     holders = {(record or {}).get("holder") for record in view["records"].values()}
     return any(__utils__["presence.is_late"](view["views"], view["me"], vm) for vm in holders)
-
-
-def _is_frozen(view, resource):
-    """Return whether the holder says that its writes wait for a permission to go on alone."""
-    holder = view["views"].get(view["me"], {}).get(view["records"][resource]["holder"], {})
-    words = ("waiting", "frozen")
-    return any(holder.get("health", {}).get(f"{resource}.{word}") for word in words)
 
 
 def _own_epochs():
@@ -433,3 +430,10 @@ def _warm_up(view):
         if resource := vm and roles.get(vm["role"]):
             with contextlib.suppress(SaltException, OSError):
                 _jobs().post([name], f"{resource}.status", {})
+
+
+def _yield_lead():
+    """Let no failover wait for the election of another leader of etcd: see `arbiter.yield_lead`."""
+    if time.monotonic() >= _state.lead + LEAD:
+        _state.lead = time.monotonic()
+        _state.minion.attempt("arbiter.yield_lead")

@@ -76,6 +76,13 @@ def _counts(step, since):
     return "in vain" if (failed or step["do"] == "restart") and since < TIRED else None
 
 
+def is_frozen(view, resource):
+    """Return whether the holder says that its writes wait for a permission to go on alone."""
+    holder = view["views"].get(view["me"], {}).get(view["records"][resource]["holder"], {})
+    words = ("waiting", "frozen")
+    return any(holder.get("health", {}).get(f"{resource}.{word}") for word in words)
+
+
 def evidence(view):
     """Return the view in short, for the record: who holds what, and who does not hear whom."""
     silent = {}

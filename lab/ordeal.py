@@ -210,6 +210,11 @@ class Ordeal(Faults):
         except (LabError, ValueError, subprocess.TimeoutExpired):
             return None
 
+    def leader(self):
+        """Return the member that leads etcd, None if nobody says so."""
+        members = (self.status() or {}).get("arbiter") or {}
+        return next((name for name, said in members.items() if said["leader"]), None)
+
     def settle(self, seconds=HEALED):
         """Undo every fault, then wait until all serve where the records say, mirrored."""
         for target in self.lab.cuts():

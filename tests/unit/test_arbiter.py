@@ -192,6 +192,28 @@ def test_a_silent_member_has_no_opinion():
     assert answers["lb1"] == {"answers": False, "leader": None, "version": None}
 
 
+@pytest.mark.parametrize("leader", ["lb1", "witness"])
+def test_a_balancer_that_leads_hands_the_lead_to_the_witness(leader):
+    """Its own failover would wait for an election."""
+    lb1, _, witness = recorded("status")
+    wanted = witness["answer"]["header"]["member_id"]
+    if leader == "witness":
+        lb1["answer"]["leader"] = wanted
+    module = arbiter("lb1", [lb1, witness, *recorded("transfer-leadership")])
+    assert module.yield_lead() is (leader == "lb1")
+    given = ("/v3/maintenance/transfer-leadership", {"targetID": wanted})
+    assert [(names, path, body) for names, path, body in module.asked if body] == (
+        [(["lb1"], *given)] if leader == "lb1" else [])
+
+
+@pytest.mark.parametrize(("me", "driver"), [("file1", "etcd"), ("witness", "etcd"),
+                                            ("lb1", "operator")])
+def test_who_is_no_member_or_the_witness_itself_has_no_lead_to_give(me, driver):
+    module = arbiter(me, driver=driver)
+    assert module.yield_lead() is False
+    assert module.asked == []
+
+
 def test_a_lost_quorum_may_pass_and_a_bad_request_may_not():
     assert etcd.refusal(recorded("no-quorum")["body"])[0] in etcd.PASSING
     code, message = etcd.refusal(recorded("bad-request")["body"])

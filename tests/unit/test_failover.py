@@ -77,6 +77,9 @@ class Site:
         return {"swapped": True, "reason": "", "record": answer["record"],
                 "revision": self.revision}  # fmt: skip
 
+    def arbiter_yield_lead(self):
+        return False
+
     def marks_read(self):
         return self.marks
 
@@ -484,6 +487,14 @@ def test_the_first_tend_warms_up_what_a_failover_needs(site):
         (("db1",), "database.status"), (("db2",), "database.status"),
         (("file1",), "files.status"), (("file2",), "files.status"),
     ]
+
+
+def test_a_balancer_that_has_nothing_to_do_sees_once_a_minute_that_etcd_is_led_elsewhere(site):
+    failover, asked = runner(site), []
+    site.arbiter_yield_lead = lambda: asked.append(True)
+    for tag in ("cluster/heartbeat/late/file1", "cluster/tend", "cluster/tend"):
+        failover.react(tag, {})
+    assert asked == [True]
 
 
 def test_the_reactor_gets_to_the_failover_by_ha_react():
