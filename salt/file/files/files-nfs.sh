@@ -7,6 +7,8 @@ start)
     [ /srv/files/nfs -ef /var/lib/nfs ] || mount --bind /srv/files/nfs /var/lib/nfs
     nfsdcld
     exportfs -r
+    # While an earlier one listens, only the number of threads would change, and not the scope.
+    if read -r _ < /proc/fs/nfsd/portlist; then rpc.nfsd 0; fi 2> /dev/null
     # Clients reclaim from a server of the same scope only; by default that is the host's name.
     exec rpc.nfsd --scope files
     ;;
