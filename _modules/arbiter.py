@@ -24,6 +24,7 @@ TLS = {
 # Seconds for a whole call: two elections in a row. Too short errs towards "unreachable", which
 # every caller treats as "no permission", never as "absent".
 TIMEOUT = 6
+LAG = 10  # entries of etcd's log that whoever is to lead may lack; a heartbeat later it has them
 
 
 def __virtual__():
@@ -206,7 +207,8 @@ def yield_lead(timeout=2):
     If this VM's member leads etcd, have a witness lead; return whether that was to be done.
 
     A balancer that dies as the leader has its own failover wait for an election (1 to 2 s). Raises
-    CommandExecutionError if no witness takes the lead within ``timeout`` seconds.
+    CommandExecutionError if the witness does not keep up, or does not lead ``timeout`` seconds
+    later.
 
     CLI Example:
 
@@ -219,10 +221,14 @@ def yield_lead(timeout=2):
     own = [member for member in members if member["name"] == me]
     witnesses = [one for one in members if vms[one["name"]]["role"] == "witness" and one not in own]
     path = "/v3/maintenance/status"
-    if not own or not witnesses or not _leads(_ask(path, {}, deadline, own)):
+    if not own or not witnesses or not _leads(mine := _ask(path, {}, deadline, own)):
         return False
-    target = _ask(path, {}, deadline, witnesses)["header"]["member_id"]
-    _ask("/v3/maintenance/transfer-leadership", {"targetID": target}, deadline, own)
+    there = _ask(path, {}, deadline, witnesses[::-1])  # the farthest first
+    missing = int(mine["raftIndex"]) - int(there["raftIndex"])
+    if there.get("leader") != mine["leader"] or missing > LAG:
+        raise CommandExecutionError(f"the witness does not keep up: it lacks {missing} entries")
+    target = {"targetID": there["header"]["member_id"]}
+    _ask("/v3/maintenance/transfer-leadership", target, deadline, own)
     return True
 
 

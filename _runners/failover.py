@@ -38,7 +38,7 @@ ROUNDS = 300  # looks of one reaction; what is left then waits for the next even
 NOTE = 1  # seconds after which a decision is noted as begun
 ASIDE = 10  # seconds for the own VM to give up what another one has
 WARM = 600  # seconds; a minion's refresh makes its modules cold again
-LEAD = 60  # seconds between two looks whether etcd is led from here
+LEAD, LONGEST = 60, 86400  # seconds between two looks whether etcd is led from here
 
 
 class _State:
@@ -50,7 +50,7 @@ class _State:
         self.making, self.minion, self.jobs, self.turns = threading.Lock(), None, None, None
         self.answers, self.lines, self.busy = {}, [], set()
         self.doubt, self.told = None, ""
-        self.warm = self.lead = float("-inf")
+        self.warm, self.lead = float("-inf"), (float("-inf"), LEAD)
 
 
 _state = _State()
@@ -378,9 +378,7 @@ def _together(minion, asked):
 
 
 def _thread(function, *args):
-    thread = threading.Thread(target=function, args=args, daemon=True)
-    thread.start()
-    return thread
+    threading.Thread(target=function, args=args, daemon=True).start()
 
 
 def _facts(now):
@@ -433,7 +431,9 @@ def _warm_up(view):
 
 
 def _yield_lead():
-    """Let no failover wait for the election of another leader of etcd: see `arbiter.yield_lead`."""
-    if time.monotonic() >= _state.lead + LEAD:
-        _state.lead = time.monotonic()
-        _state.minion.attempt("arbiter.yield_lead")
+    """Let no failover wait for an election (`arbiter.yield_lead`); what does not last is rare."""
+    due, pause = _state.lead
+    if time.monotonic() >= due:
+        given, problem = _state.minion.attempt("arbiter.yield_lead")
+        pause = min(2 * pause, LONGEST) if given or problem else LEAD
+        _state.lead = time.monotonic() + pause, pause
