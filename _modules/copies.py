@@ -5,7 +5,8 @@ What is promised about the records of data: a change counts only when it is on b
 the other balancer is off for certain (driver ``fencing``) or dead by an operator's word (driver
 ``operator``). Until that balancer has come back and compared, its copy is not asked and not
 missed. A balancer that boots does not know what the other one has changed meanwhile: it trusts its
-own copy only after comparing. Whoever can do neither has no permission, and says why.
+own copy only after comparing, or when an operator gives up whatever the other one knows better.
+Whoever can do neither has no permission, and says why.
 
 What must move by itself, whoever is silent, is *lone*: the director, and what operators marked. It
 changes on one disk if need be, and the higher revision wins when the two meet again.
@@ -29,6 +30,9 @@ PATIENCE = 2  # seconds for the other balancer; a job to it takes 0.1 to 0.3
 PATIENT = 60  # seconds for one whose heartbeats are heard: its minion may have to start first
 AHEAD = 1_000_000  # revisions; a balancer that was cut off tries its own change that often at most
 AGAIN = 10  # seconds until one that did not answer is asked again
+# Epochs, and as many AHEAD: more changes than anybody makes alone before the other one is back.
+BEYOND = 1000
+GIVEN_UP = "lose_writes"  # why a death is marked as confirmed although the copy is not compared
 
 
 def __virtual__():
@@ -42,21 +46,16 @@ def get(key, lone=False):
     While a change of data is in doubt (see `put`), this is what was there before it. Raises
     CommandExecutionError if this copy may be older than the other balancer's, unless lone.
 
-    CLI Example:
-
-    .. code-block:: bash
+    CLI Example::
 
         salt lb1 copies.get files
     """
     other = _other()
     if _is_apart(other):
         _join()
-    if not (_compared() or lone or other in _without() or _is_confirmed()):
-        raise CommandExecutionError(
-            f"the records here may be older than those of {other}, which does not answer; if it "
-            f"is dead: salt-run ha.confirm_dead {other}"
-        )
-    before = None if lone or other in _without() else _read(_doubt(key))
+    if not lone and unsure():
+        _go_beyond(other)
+    before = None if lone or other in _without() else __utils__["keeper.read"](_doubt(key))
     return before or own(key)
 
 
@@ -70,9 +69,7 @@ def put(key, value, revision, lone=False, new=None):
     falls silent after that, the change is in doubt, as it may be on one disk or on both: it grants
     nothing here, may be acted upon there, and is what either goes on from.
 
-    CLI Example:
-
-    .. code-block:: bash
+    CLI Example::
 
         salt lb1 copies.put motto excelsior 0
     """
@@ -88,7 +85,7 @@ def put(key, value, revision, lone=False, new=None):
             mine = adopt(key, *there)
             _settle(key)
         elif not lone:
-            _insist()
+            _insist(lambda: own(key)[1] == revision)
             return _alone(key, value, revision)
         if mine[1] != revision:
             return [False, *mine]
@@ -104,7 +101,7 @@ def put(key, value, revision, lone=False, new=None):
             return answer if there == answer[1:] else [False, *adopt(key, *there)]
         if lone:
             return answer
-        _insist()
+        _insist(lambda: own(key) == answer[1:])
         return _alone(key, value, answer[2])
 
 
@@ -112,9 +109,7 @@ def adopt(key, value, revision):
     """
     Take the other balancer's ``value`` over if its ``revision`` is higher; return what is here.
 
-    CLI Example:
-
-    .. code-block:: bash
+    CLI Example::
 
         salt lb1 copies.adopt motto excelsior 7
     """
@@ -133,9 +128,7 @@ def meet(vm, entries):
 
     entries: key -> ``[value, revision]`` of its disk. From here on nothing changes without it.
 
-    CLI Example:
-
-    .. code-block:: bash
+    CLI Example::
 
         salt lb1 copies.meet lb2 '{}'
     """
@@ -145,22 +138,33 @@ def meet(vm, entries):
     return {key: _unchanging(key) for key in _keys()}
 
 
+def unsure():
+    """
+    Return the balancer that may know newer records than this one does, None if there is none.
+
+    CLI Example::
+
+        salt lb1 copies.unsure
+    """
+    return None if _compared() or _other() in _without() else _other()
+
+
 def founded(vm, key):
     """
     Return ``[value, revision]`` of the record that the founder ``vm`` keeps, None if it is silent.
 
     Asked every AGAIN seconds at most, and only once it is heard to have claimed ``key``: before its
-    first state run it has no module to answer with, and Salt would load all others in search of it,
-    which has cost a file server more memory than it had.
+    first state run Salt would load all modules in search of ours, more than its memory could hold.
 
-    CLI Example:
-
-    .. code-block:: bash
+    CLI Example::
 
         salt lb1 copies.founded file1 files
     """
-    if key not in __salt__["heartbeat.claims"](vm) or _lately(f"founder.{key}"):
+    epoch, _ = __salt__["heartbeat.claims"](vm).get(key, (0, None))
+    if not epoch or _lately(f"founder.{key}"):
         return None
+    if epoch > 1:
+        raise CommandExecutionError(f"{vm} has seen epoch {epoch} of {key}: it is founded long ago")
     _tried(f"founder.{key}")
     return _ask("copies.own", vm, key=key)
 
@@ -169,9 +173,7 @@ def own(key):
     """
     Return ``[value, revision]`` of what is on this VM's own disk.
 
-    CLI Example:
-
-    .. code-block:: bash
+    CLI Example::
 
         salt file1 copies.own files
     """
@@ -186,9 +188,7 @@ def secure(vm):
 
     Raises CommandExecutionError if neither can be had.
 
-    CLI Example:
-
-    .. code-block:: bash
+    CLI Example::
 
         salt lb1 copies.secure file2
     """
@@ -196,7 +196,10 @@ def secure(vm):
         return
     lost_there = _ask("heartbeat.unreachable", vm=vm)
     if lost_there is None:
-        _insist(lambda: __salt__["heartbeat.unreachable"](vm))
+        # Unless it is the other one that has switched ``vm`` off, and changed the record, by then.
+        known = {key: own(key) for key in _keys()}
+        still = lambda: known == {key: own(key) for key in _keys()}  # noqa: E731
+        _insist(lambda: __salt__["heartbeat.unreachable"](vm) and still())
     elif lost_there is False:
         raise CommandExecutionError(f"{vm} is not lost for {_other()}: it is not switched off")
 
@@ -205,25 +208,15 @@ def agreed(key):
     """
     Return ``[value or None, revision]`` of ``key`` when both balancers last had the same.
 
-    CLI Example:
-
-    .. code-block:: bash
+    CLI Example::
 
         salt lb1 copies.agreed director
     """
-    return _read(_doubt(key)) or own(key)
+    return __utils__["keeper.read"](_doubt(key)) or own(key)
 
 
-def go_on_without(vm, why):
-    """
-    Change records without the balancer ``vm``, which is dead for certain, until it has compared.
-
-    CLI Example:
-
-    .. code-block:: bash
-
-        salt lb1 copies.go_on_without lb2 'confirmed by an operator'
-    """
+def _go_on_without(vm, why):
+    """Change records without the balancer ``vm``, dead for certain, until it has compared."""
     with _turn(".without"):
         __utils__["keeper.replace"](f"{DIRECTORY}/.without", {**_without(), vm: why})
     _tried()
@@ -254,8 +247,10 @@ def _insist(needed=None):
     switched off; afterwards ``needed()`` says whether it still matters.
     """
     other = _other()
-    if other in _without() or _is_confirmed():
+    if other in _without():
         return
+    if _compared() and _words(other):
+        return _go_on_without(other, "an operator's word")
     heard = not __salt__["heartbeat.unreachable"](other)
     if __pillar__["cluster"]["arbiter"]["driver"] != "fencing":
         way = "it is heard: mend its minion, or the network between" if heard else (
@@ -271,16 +266,40 @@ def _insist(needed=None):
             raise CommandExecutionError(f"{other} was silent and answers again; try again")
         if needed and not needed():
             raise CommandExecutionError(f"{other} need not be switched off any more")
+    # Who could not write down what is granted then has no use for it.
+    __utils__["keeper.replace"](f"{DIRECTORY}/.probe", {"about": other})
     off = __salt__["fencing.off"](other, silent=not heard)  # raises if it cannot be verified
-    go_on_without(other, f"switched off by {off['device']}")
+    _go_on_without(other, f"switched off by {off['device']}")
 
 
-def _is_confirmed():
-    """Return whether an operator said lately that the other balancer, or its server, is dead."""
-    other = _other()
+def _words(other):
+    """Return why an operator said lately that the other balancer, or its server, is dead."""
     server = __pillar__["cluster"]["vms"][other].get("server")
     confirmed = __salt__["marks.read"]()["confirmed"]
-    return bool({other, server} & set(confirmed)) and go_on_without(other, "an operator's word")
+    return [confirmed[name]["why"] for name in (other, server) if name in confirmed]
+
+
+def _go_beyond(other):
+    """
+    Trust records that were not compared, if an operator gave up what ``other`` may have made of
+    them; beyond that, so that theirs does not count when it comes back.
+    """
+    with _turn(".beyond"):
+        if not unsure():
+            return
+        if GIVEN_UP not in _words(other):
+            raise CommandExecutionError(
+                f"the records here may be older than those of {other}, which does not answer; if "
+                f"it is dead: salt-run ha.confirm_dead {other}"
+            )
+        for key in filter(__utils__["record.has_data"], _keys()):
+            value, revision = own(key)
+            record = json.loads(value)
+            if "epoch" in record:  # what operators marked has none
+                text = json.dumps({**record, "epoch": record["epoch"] + BEYOND}, sort_keys=True)
+                further = revision + BEYOND * AHEAD
+                __utils__["keeper.put"](DIRECTORY, key, text, revision, further)
+        _go_on_without(other, "an operator gave up what it knew")
 
 
 def _join():
@@ -335,7 +354,7 @@ def _tried(what="tried"):
 
 def _lately(what):
     """Return whether ``what`` was tried less than AGAIN seconds ago."""
-    tried = (_read(f"{RUN}/{what}") or {}).get("at", -AGAIN)
+    tried = (__utils__["keeper.read"](f"{RUN}/{what}") or {}).get("at", -AGAIN)
     return time.clock_gettime(time.CLOCK_BOOTTIME) < tried + AGAIN
 
 
@@ -355,7 +374,7 @@ def _doubt(key):
 
 
 def _doubted():
-    return _kept(f"{RUN}/doubt")
+    return __utils__["keeper.keys"](f"{RUN}/doubt")
 
 
 def _settle(key):
@@ -364,19 +383,13 @@ def _settle(key):
 
 
 def _keys():
-    return _kept(DIRECTORY)
+    return __utils__["keeper.keys"](DIRECTORY)
 
 
 def _unchanging(key):
     """Return what is on this disk when no change of it is under way."""
     with _turn(key):
         return own(key)
-
-
-def _kept(folder):
-    """Return the keys that have a file in ``folder``, sorted."""
-    names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
-    return [name[:-5] for name in names if name.endswith(".json")]
 
 
 @contextlib.contextmanager
@@ -395,12 +408,15 @@ def _other():
 
 def _tell(key, entry, lone):
     """Return what the other balancer has after it heard of ``entry``, None if it is silent."""
+    there = None
     try:
-        return _ask("copies.adopt", key=key, value=entry[0], revision=entry[1])
+        there = _ask("copies.adopt", key=key, value=entry[0], revision=entry[1])
     except (SaltException, OSError):
-        if lone:
-            return None
-        raise
+        if not lone:
+            raise
+    if there is None and entry[0] is None and key in __salt__["heartbeat.claims"](_other()):
+        raise CommandExecutionError(f"{_other()} has {key}, and does not answer: try again")
+    return there
 
 
 def _ask(function, to=None, patience=None, **arguments):
@@ -420,14 +436,5 @@ def _ask(function, to=None, patience=None, **arguments):
 
 
 def _without():
-    return _read(f"{DIRECTORY}/.without") or {}
+    return __utils__["keeper.read"](f"{DIRECTORY}/.without") or {}
 
-
-def _read(path):
-    try:
-        with open(path, encoding="utf-8") as file:
-            return json.load(file)
-    except FileNotFoundError:
-        return None
-    except ValueError as error:
-        raise CommandExecutionError(f"{path} is damaged: {error}") from error

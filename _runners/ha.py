@@ -124,19 +124,22 @@ def restore(where=None, timeout=900):
     return _do("restore", {"SERVER": where}, timeout)
 
 
-def confirm_dead(where=None):
+def confirm_dead(where=None, lose_writes_of=None):
     """
     Say that a server (or VM) is dead for certain: powered off, seen with your own eyes.
 
     For the drivers that cannot find out by themselves. If it lives, its last writes are lost.
+    lose_writes_of: it again, to go on although only its balancer may know who served last; refused
+    unless that is so.
 
     CLI Example:
 
     .. code-block:: bash
 
         salt-run ha.confirm_dead server1
+        salt-run ha.confirm_dead server1 lose_writes_of=server1
     """
-    return _do("confirm_dead", {"SERVER": where})
+    return _do("confirm_dead", {"SERVER": where}, lose_writes_of)
 
 
 def acknowledge(resource=None):

@@ -153,7 +153,7 @@ def restore(where, timeout=900):
     return _yes(f"{where} is back: it mirrors everything again. Nothing was moved to it.{told}")
 
 
-def confirm_dead(where):
+def confirm_dead(where, lose_writes_of=None):
     """
     Take an operator's word that ``where`` is dead; use `ha.confirm_dead`.
 
@@ -173,7 +173,12 @@ def confirm_dead(where):
     if alive:
         return _refused([_condition("STILL_ALIVE", vm=", ".join(alive))])
     local = __salt__["failover.local"]
-    local("marks.add", "confirmed", where)
+    unsure = local("copies.unsure")
+    if unsure in vms and lose_writes_of != where:
+        return _refused([_condition("NOT_COMPARED", me=view["me"], vm=unsure, where=where)])
+    if lose_writes_of and unsure not in vms:
+        return _no(f"Nothing was done: no writes of {lose_writes_of} have to be given up for that")
+    local("marks.add", "confirmed", where, "lose_writes" if lose_writes_of else None)
     try:
         return _go_on(f"{where} is confirmed dead", f"ha.confirm_dead {where}")
     finally:

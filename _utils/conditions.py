@@ -66,6 +66,12 @@ class Condition(enum.Enum):
     )
     # Driver "operator": silence is no proof of death, and there is nobody to ask.
     UNCONFIRMED = ("nobody has confirmed that {vm} is dead", "salt-run ha.confirm_dead {where}")
+    # Drivers without a third machine: this balancer booted after the other one was heard last.
+    NOT_COMPARED = (
+        "{me} has not compared its records with {vm} since it booted: what was changed and "
+        "written without it, only {where} knows",
+        "salt-run ha.confirm_dead {where} lose_writes_of={where}",
+    )
     # The holder runs, its service does not: what is tried first costs less than a failover.
     RESTART_FIRST = ("{vm} runs, so its service is restarted there first", None)
     # The holder is heard, but does not say what it serves.

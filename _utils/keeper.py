@@ -58,6 +58,23 @@ def _load(path):
         raise CommandExecutionError(f"the record in {path} is damaged: {error}") from error
 
 
+def read(path):
+    """Return what `replace` wrote, None if there is none; raises CommandExecutionError."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return json.load(file)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise CommandExecutionError(f"{path} is damaged: {error}") from error
+
+
+def keys(folder):
+    """Return the keys that are kept in ``folder``, sorted."""
+    names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+    return [name[:-5] for name in names if name.endswith(".json")]
+
+
 def replace(path, content):
     """Write the JSON file ``path`` in one step that a power cut cannot tear; raises OSError."""
     keep(path, json.dumps(content))

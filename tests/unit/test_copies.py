@@ -13,6 +13,8 @@ from salt.exceptions import CommandExecutionError
 from tests import pillars
 from tests.loading import load
 
+WORD, LOSE = {"since": 1, "why": None}, {"since": 1, "why": "lose_writes"}
+
 
 class Balancer:
     """A balancer with a disk; a job to another reaches it unless a link is cut."""
@@ -22,7 +24,7 @@ class Balancer:
         cluster = pillars.cluster()
         cluster["arbiter"] = {"driver": driver, "members": []}
         self.confirmed, self.fenced, self.age = {}, [], 0
-        self.claims = {"files": [1, 2]}
+        self.claims = {"files": [1, 2]} if name == "file1" else {}
         salt = {"marks.read": lambda: {"confirmed": self.confirmed},
                 "fencing.off": self.fence, "heartbeat.unreachable": self.unreachable,
                 "heartbeat.claims": lambda vm: self.site[vm].claims,
@@ -120,7 +122,7 @@ def test_without_the_other_balancer_nothing_is_granted_until_it_is_dead_for_cert
     site.cut = True
     with pytest.raises(CommandExecutionError, match=f"ha.confirm_dead {other}"):
         promote(site[name])
-    site[name].confirmed = {site[name].copies.__pillar__["cluster"]["vms"][other]["server"]: 1}
+    site[name].confirmed = {site[name].copies.__pillar__["cluster"]["vms"][other]["server"]: WORD}
     site[other].alive = False
     assert promote(site[name])
 
@@ -146,7 +148,7 @@ def test_a_balancer_that_comes_back_first_does_not_believe_its_own_disk(site):
     """It would serve from what was true before it died."""
     lb1, lb2 = site["lb1"], site["lb2"]
     lb1.alive = False
-    lb2.confirmed = {"lb1": 1}
+    lb2.confirmed = {"lb1": WORD}
     assert promote(lb2)
     lb2.alive = False
     lb1.boot()
@@ -157,13 +159,58 @@ def test_a_balancer_that_comes_back_first_does_not_believe_its_own_disk(site):
     assert lb2.arbiter.read("files")["holder"] == "file2"
 
 
+def both_died(site):
+    """lb2 has gone on alone, and is dead; lb1, which knows nothing of it, has booted."""
+    lb1, lb2 = site["lb1"], site["lb2"]
+    lb1.alive, lb2.confirmed = False, {"lb1": WORD}
+    assert lb2.arbiter.swap("files", "serve_alone", holder="file1", epoch=1)["swapped"]
+    for _ in range(5):
+        assert lb2.arbiter.swap("files", "serve_alone", holder="file1", epoch=1)["swapped"]
+    lb2.alive = False
+    lb1.boot()
+    return lb1, lb2
+
+
+def test_a_death_does_not_make_a_copy_current(site):
+    """file2 would be promoted without what file1 acknowledged alone: lb1 knows it as mirrored."""
+    lb1, _ = both_died(site)
+    assert lb1.copies.unsure() == "lb2"
+    lb1.confirmed = {"lb2": WORD}
+    with pytest.raises(CommandExecutionError, match="may be older than those of lb2"):
+        promote(lb1)
+
+
+def test_what_an_operator_gave_up_does_not_come_back_with_who_knew_it(site):
+    lb1, lb2 = both_died(site)
+    lb1.confirmed = {"lb2": LOSE}
+    assert promote(lb1)
+    granted = lb1.arbiter.read("files")
+    assert (granted["holder"], granted["mirrored"], granted["epoch"] > 2) == ("file2", False, True)
+    assert lb1.copies.unsure() is None
+    lb1.confirmed = {}
+    lb2.boot()
+    assert lb2.arbiter.read("files") == lb1.arbiter.read("files") == granted
+
+
+def test_many_threads_that_go_beyond_what_is_known_go_once(site):
+    lb1, _ = both_died(site)
+    lb1.confirmed, start = {"lb2": LOSE}, threading.Barrier(8)
+
+    def go(_):
+        start.wait()
+        return lb1.arbiter.read("files")["epoch"]
+
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(go, range(8))) == {1 + lb1.copies.BEYOND}
+
+
 def test_what_a_dead_balancer_wrote_on_its_own_disk_only_is_overruled(site):
     lb1, lb2 = site["lb1"], site["lb2"]
     site.cut, site.switch = True, False
     for _ in range(3):
         with pytest.raises(CommandExecutionError):
             lb1.arbiter.swap("files", "serve_alone", holder="file1", epoch=1)
-    lb1.alive, lb2.confirmed = False, {"lb1": 1}
+    lb1.alive, lb2.confirmed = False, {"lb1": WORD}
     assert promote(lb2)
     site.cut = False
     lb1.boot()
@@ -172,7 +219,7 @@ def test_what_a_dead_balancer_wrote_on_its_own_disk_only_is_overruled(site):
 
 
 def test_who_survived_alone_and_reboots_still_knows(site):
-    site["lb1"].alive, site["lb2"].confirmed = False, {"lb1": 1}
+    site["lb1"].alive, site["lb2"].confirmed = False, {"lb1": WORD}
     assert promote(site["lb2"])
     site["lb2"].confirmed = {}
     site["lb2"].boot()
@@ -180,7 +227,7 @@ def test_who_survived_alone_and_reboots_still_knows(site):
 
 
 def test_once_it_has_come_back_the_other_is_asked_again(site):
-    site["lb1"].alive, site["lb2"].confirmed = False, {"lb1": 1}
+    site["lb1"].alive, site["lb2"].confirmed = False, {"lb1": WORD}
     assert promote(site["lb2"])
     site["lb2"].confirmed = {}
     site["lb1"].boot()
@@ -267,7 +314,7 @@ def test_who_goes_on_without_the_dead_goes_on_from_what_is_in_doubt(tmp_path):
     """The dead one may have had it, and put the new holder in charge before it died."""
     site = Site(tmp_path, "operator").found()
     in_doubt(site, "lb2")
-    site["lb1"].alive, site["lb2"].confirmed = False, {"lb1": 1}
+    site["lb1"].alive, site["lb2"].confirmed = False, {"lb1": WORD}
     answer = site["lb2"].arbiter.swap("files", "serve_alone", holder="file1", epoch=1)
     assert answer["swapped"] is False
     assert answer["record"]["holder"] == "file2"
@@ -359,6 +406,59 @@ def test_a_balancer_that_only_a_serial_line_hears_cannot_answer(silent):
     assert site["lb1"].fenced == ["lb2"]
 
 
+def test_nobody_is_switched_off_for_what_he_has_done_meanwhile(silent):
+    """Its minion is busy, its master is not: it has switched file1 off, and told it here."""
+    site, _ = silent
+
+    def patience(*_, **more):
+        if more.get("patience"):
+            site["lb1"].copies.adopt("files", site["lb1"].copies.own("files")[0], 99)
+
+    site["lb1"].copies._ask = patience
+    with pytest.raises(CommandExecutionError, match="need not be switched off any more"):
+        site["lb1"].copies.secure("file1")
+    assert site["lb1"].fenced == []
+
+
+def test_who_cannot_write_switches_nobody_off(tmp_path):
+    site = Site(tmp_path, "fencing").found()
+    site["lb1"].alive, disk = False, site["lb2"].copies.DIRECTORY
+    replace = site["lb2"].copies.__utils__["keeper.replace"]
+
+    def full(path, content):
+        if path.startswith(disk):
+            raise OSError(28, "No space left on device")
+        return replace(path, content)
+
+    site["lb2"].copies.__utils__["keeper.replace"] = full
+    with pytest.raises(OSError, match="No space left"):
+        promote(site["lb2"])
+    assert site["lb2"].fenced == []
+
+
+@pytest.mark.parametrize("heard", [True, False])
+def test_a_new_disk_founds_no_second_director_beside_one_that_is_heard(tmp_path, heard):
+    site = Site(tmp_path, "operator")
+    site["lb2"].claims, site.cut = {"director": [7, 2]} if heard else {}, True
+    if not heard:
+        assert site["lb1"].arbiter.create("director", "lb1")["created"]
+        return
+    with pytest.raises(CommandExecutionError, match="lb2 has director, and does not answer"):
+        site["lb1"].arbiter.create("director", "lb1")
+    assert site["lb1"].copies.own("director") == [None, 0]
+
+
+def test_a_founding_of_long_ago_is_no_record(tmp_path):
+    """Both balancers have new disks; the founder has kept what was true on the first day."""
+    site = Site(tmp_path, "operator").found()
+    for name in ("lb1", "lb2"):
+        shutil.rmtree(site[name].folder / "disk")
+        site[name].boot()
+    site["file1"].claims = {"files": [4, 1]}
+    with pytest.raises(CommandExecutionError, match="file1 has seen epoch 4 of files"):
+        site["lb1"].arbiter.read("files")
+
+
 def test_who_hears_nobody_switches_nobody_off(silent):
     site, answers = silent
     answers[:], site.serial, site["lb1"].age = [None], True, 9
@@ -422,7 +522,7 @@ def test_what_both_have_compared_is_not_changed_on_one_disk_again(tmp_path):
     """Another thread is at work on a key while lb1 compares, and lb2 compares by itself."""
     site = Site(tmp_path, "operator").found()
     lb1, lb2 = site["lb1"], site["lb2"]
-    lb2.alive, lb1.confirmed = False, {"lb2": 1}
+    lb2.alive, lb1.confirmed = False, {"lb2": WORD}
     assert promote(lb1)
     lb2.boot()
     lb1.confirmed = {}
@@ -464,7 +564,7 @@ def test_what_was_granted_while_the_other_came_back_is_not_forgotten(tmp_path):
     """lb2 was not dead at all; it is heard again, and told less than what was granted last."""
     site = Site(tmp_path, "operator").found()
     lb1, lb2 = site["lb1"], site["lb2"]
-    site.cut, lb1.confirmed = True, {"lb2": 1}
+    site.cut, lb1.confirmed = True, {"lb2": WORD}
     assert promote(lb1)
     site.cut = False
 
@@ -503,7 +603,7 @@ def test_many_threads_find_the_other_one_dead_at_once(site):
 
     def go(_):
         start.wait()
-        copies.go_on_without("lb2", "switched off")
+        copies._go_on_without("lb2", "switched off")
         return copies.get("files")[0]
 
     with concurrent.futures.ThreadPoolExecutor(8) as pool:

@@ -120,7 +120,7 @@ def test_a_status_that_cannot_be_had_says_why():
 
 @pytest.mark.parametrize(("command", "arguments"), [
     ("switch", ("files", "file2", None)), ("evacuate", ("server1", None)),
-    ("restore", ("server1", 900)), ("confirm_dead", ("server1",)), ("acknowledge", ("files",)),
+    ("restore", ("server1", 900)), ("confirm_dead", ("server1", None)), ("acknowledge", ("files",)),
 ])
 def test_a_command_exits_1_with_the_reason_unless_it_did_what_was_asked(command, arguments):
     given, answers = [], [{"told": "done", "right": True}, {"told": "Refused", "right": False}]

@@ -32,7 +32,7 @@ class Site:
         self.notes, self.busy, self.asked = [], 0, []
         self.web = {name: {"state": "up", "drained": False} for name in ("web1", "web2")}
         self.members = {name: {"answers": True} for name in ("lb1", "lb2", "witness")}
-        self.booting, self.here = [], []
+        self.booting, self.here, self.unsure = [], [], None
         self.fails, self.log, self.driver, self.planned = False, [], "etcd", True
         self.__dict__.update(more)
         names = ("moves.switch", "moves.evacuate", "moves.restore", "decide.decide")
@@ -72,6 +72,8 @@ class Site:
             return self.members
         if function == "decisions.read":
             return self.log
+        if function == "copies.unsure":
+            return self.unsure
         if function == "decisions.note":
             return self.notes.append(("here", *arguments))
         if function in ("pool.drain", "pool.undrain"):
@@ -439,7 +441,7 @@ def test_a_confirmed_death_is_marked_and_acted_on(driver):
     dead = ["lb2", "web2", "file2", "db2"]
     site = Site(on=2, driver=driver, silent=dead, plans=[Decision({"files": [{"do": "swap"}]})])
     assert site.operation.confirm_dead("server2")["right"] is True
-    assert site.done == [("marks.add", "confirmed", "server2"), ("carry_out", "files"),
+    assert site.done == [("marks.add", "confirmed", "server2", None), ("carry_out", "files"),
                          ("marks.remove", "confirmed", "server2")]
 
 
@@ -451,6 +453,29 @@ def test_a_confirmation_ends_also_when_what_follows_fails():
     assert found["right"] is False
     assert found["told"].startswith("server2 is confirmed dead, but:")
     assert site.done[-1] == ("marks.remove", "confirmed", "server2")
+
+
+@pytest.mark.parametrize(("unsure", "where", "lose", "told"), [
+    ("lb2", "server2", None, "salt-run ha.confirm_dead server2 lose_writes_of=server2"),
+    ("lb2", "server2", "server1", "[NOT_COMPARED]"),
+    ("lb2", "lb2", None, "salt-run ha.confirm_dead lb2 lose_writes_of=lb2"),
+    (None, "server2", "server2", "no writes of server2 have to be given up"),
+    ("lb2", "db2", "db2", "no writes of db2 have to be given up"),
+])
+def test_a_death_gives_up_writes_only_where_just_the_dead_one_knew_who_served(
+        unsure, where, lose, told):
+    dead = ["lb2", "web2", "file2", "db2"]
+    site = Site(driver="operator", silent=dead, unsure=unsure)
+    found = site.operation.confirm_dead(where, lose)
+    assert (found["right"], told in found["told"]) == (False, True), found
+    assert site.done == []
+
+
+def test_what_only_the_dead_one_knew_is_given_up_by_name():
+    dead = ["lb2", "web2", "file2", "db2"]
+    site = Site(driver="operator", silent=dead, unsure="lb2")
+    assert site.operation.confirm_dead("server2", "server2")["right"] is True
+    assert site.done[0] == ("marks.add", "confirmed", "server2", "lose_writes")
 
 
 def test_who_is_heard_is_not_dead():
