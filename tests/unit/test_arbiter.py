@@ -206,6 +206,16 @@ def test_a_balancer_that_leads_hands_the_lead_to_the_witness(leader):
         [(["lb1"], *given)] if leader == "lb1" else [])
 
 
+@pytest.mark.parametrize("what", [{"raftIndex": "0"}, {"leader": "0"}])
+def test_a_witness_that_does_not_keep_up_gets_no_lead(what):
+    """It answers without its peers, too; until it leads, or has not in a second, nobody writes."""
+    lb1, _, witness = recorded("status")
+    witness["answer"].update(what)
+    module = arbiter("lb1", [lb1, witness])
+    with pytest.raises(CommandExecutionError, match="the witness does not keep up"):
+        module.yield_lead()
+
+
 @pytest.mark.parametrize(("me", "driver"), [("file1", "etcd"), ("witness", "etcd"),
                                             ("lb1", "operator")])
 def test_who_is_no_member_or_the_witness_itself_has_no_lead_to_give(me, driver):

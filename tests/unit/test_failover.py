@@ -497,6 +497,17 @@ def test_a_balancer_that_has_nothing_to_do_sees_once_a_minute_that_etcd_is_led_e
     assert asked == [True]
 
 
+def test_a_lead_that_comes_back_is_handed_over_less_and_less_often(site):
+    failover, pauses = runner(site), []
+    failover._minion()
+    for given in (True, True, False, True):
+        site.arbiter_yield_lead = lambda given=given: given
+        failover._state.lead = float("-inf"), failover._state.lead[1]
+        failover._yield_lead()
+        pauses.append(failover._state.lead[1])
+    assert pauses == [120, 240, 60, 120]
+
+
 def test_the_reactor_gets_to_the_failover_by_ha_react():
     asked = []
     ha = load("_runners/ha.py", salt={"failover.react": lambda *args: asked.append(args)})
