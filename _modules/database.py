@@ -136,6 +136,41 @@ def _refuse_older(epoch):
         raise CommandExecutionError(
             f"epoch {epoch} is over: the data here was mirrored in epoch {mirrored_at}"
         )
+    if not mirrored_at and not _has_data() and not _founding(epoch):
+        raise CommandExecutionError(
+            f"nothing was ever written here, and epoch {epoch} is not being founded: the data is"
+            " elsewhere"
+        )
+
+
+def _has_data():
+    return bool(__salt__["mysql_replication.status"]()["executed"])
+
+
+def _founding(epoch):
+    """Return whether the record says that this VM founds ``epoch``; raises if nobody can tell."""
+    record = __salt__["arbiter.read"](RESOURCE)
+    return __utils__["record.founds"](record, __grains__["id"], epoch)
+
+
+def probe():
+    """
+    Return True unless what is here could not be served on anybody's word: nothing, or half a copy.
+
+    A server that does not answer is started at the activation, which looks again. Raises
+    CommandExecutionError.
+
+    CLI Example::
+
+        salt db2 database.probe
+    """
+    try:
+        server = __salt__["mysql_replication.status"]()
+    except CommandExecutionError:
+        return True
+    if server["seeding"] or not server["executed"]:
+        raise CommandExecutionError(server["seeding"] or "nothing was ever written here")
+    return True
 
 
 def _note_permission(epoch, alone):

@@ -20,6 +20,7 @@ TIMEOUT = 10  # seconds; drbdadm gives up earlier, this only keeps a caller from
 VERSION = "/sys/module/drbd/version"
 # Written by the split-brain handler of the resource (salt/file/files/split-brain).
 SPLIT_BRAIN = "/run/cluster/split-brain.{}"
+NEW = "/var/lib/cluster/drbd-new.{}"  # since its metadata was made, until `proven`
 
 
 def __virtual__():
@@ -170,7 +171,7 @@ def metadata(resource="r0"):
 
 def create_metadata(resource="r0"):
     """
-    Write DRBD metadata onto a blank backing device.
+    Write DRBD metadata onto a blank backing device, which is ``unproven`` from then on.
 
     Raises CommandExecutionError with the reason if the device is not, or not surely, blank.
 
@@ -181,7 +182,35 @@ def create_metadata(resource="r0"):
     answer = __salt__["blockdevice.blank"](device(resource))
     if answer["blank"] is not True:
         raise CommandExecutionError(f"no metadata for {resource}: {answer['reason']}")
+    try:
+        __utils__["keeper.keep"](NEW.format(resource), "a new disk\n")
+    except OSError as err:
+        raise CommandExecutionError(f"no metadata for {resource}: {err}") from err
     _run("drbdadm", "create-md", resource)
+
+
+def unproven(resource="r0"):
+    """
+    Return whether the disk is a new one that was neither a Primary's mirror nor founded yet.
+
+    What comes onto it from a side that does not serve is some copy, and perhaps an old one.
+
+    CLI Example::
+
+        salt file1 drbd.unproven
+    """
+    return os.path.exists(NEW.format(resource))
+
+
+def proven(resource="r0"):
+    """
+    Note that the disk has, or had, what was served; nothing happens if that is known.
+
+    CLI Example::
+
+        salt file1 drbd.proven
+    """
+    Path(NEW.format(resource)).unlink(missing_ok=True)
 
 
 def up(resource="r0"):

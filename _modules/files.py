@@ -55,6 +55,7 @@ def activate(epoch, deadline, alone=None, lose_writes=False, await_peer=False):
             left = [] if served else _give_up()[0]
             raise CommandExecutionError("; ".join([f"{RESOURCE}: {err}", *left])) from err
         __utils__["health.write"](f"{RESOURCE}.restarted", False, lasting=True)
+        __salt__["drbd.proven"](DRBD)
         return {**status(), "seconds": seconds}
 
 

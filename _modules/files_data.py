@@ -72,6 +72,10 @@ def primary(epoch, deadline, alone=None, lose_writes=False):
             _release(now, epoch, alone)
     elif now["disk"] == "Inconsistent" and __salt__["drbd.fresh"](DRBD):
         _found(epoch, deadline, alone)
+    elif __salt__["drbd.unproven"](DRBD) and not lose_writes and not _founding(epoch):
+        raise CommandExecutionError(
+            "this disk is new, and was not the mirror of any that served: what it has may be old"
+        )
     elif alone is None:
         _promote_mirrored(now)
     else:
@@ -229,8 +233,7 @@ def _found(epoch, deadline, alone):
 def _founding(epoch):
     """Return whether the record says that this VM founds ``epoch``; raises if nobody can tell."""
     record = __salt__["arbiter.read"](RESOURCE)
-    mine = (__grains__["id"], epoch)
-    return bool(record) and record["founding"] and (record["holder"], record["epoch"]) == mine
+    return __utils__["record.founds"](record, __grains__["id"], epoch)
 
 
 def mount(epoch):

@@ -48,7 +48,7 @@ def look():
             after["listened"] = _listen(before.get("listened"), clock)
     frozen_for = None if after["frozen_since"] is None else clock - after["frozen_since"]
     deadtime = __pillar__["cluster"]["heartbeat"]["deadtime"]
-    behind = _behind(now)
+    behind = _behind(now) or _unproven(now)
     health = __utils__["drbd.health"](
         now, serving, frozen_for, after.get("faults"), deadtime, behind
     )
@@ -94,6 +94,14 @@ def _behind(now):
     elif not behind:
         note.unlink(missing_ok=True)
     return behind
+
+
+def _unproven(now):
+    """Return whether this disk is new, and nobody serves what it has."""
+    mirroring = __utils__["drbd.mirrored"](now) and now["peer_role"] == "Primary"
+    if mirroring and now["role"] == "Secondary" and __salt__["drbd.unproven"](DRBD):
+        __salt__["drbd.proven"](DRBD)
+    return __salt__["drbd.unproven"](DRBD)
 
 
 def _idle():

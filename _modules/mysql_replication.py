@@ -291,6 +291,8 @@ def _why_seed(source, deadline):
                 return f"transactions that {source} does not have: {found}", found
             if now["blank"] and not _complete(other):
                 return f"blank, and {source} has not kept its first binary logs", ""
+            if now["blank"] and _wrote(other, now["server_id"]):
+                return f"blank, and part of what {source} has was written by this VM before", ""
     return None, ""
 
 
@@ -313,6 +315,20 @@ def _complete(other):
     if other.dialect["engine"] == "mysql":
         return not other.one(other.dialect["executed"])["purged"]
     return other.one("SELECT BINLOG_GTID_POS(%s, 4) AS start", (_first_log(other),))["start"] == ""
+
+
+def _wrote(other, server_id):
+    """
+    Tell whether not all was written by the source itself, but perhaps by an earlier server of ours:
+    who replicates does not take what carries its own server id.
+    """
+    executed = other.one(other.dialect["executed"])["executed"]
+    if other.dialect["engine"] == "mysql":
+        own = other.one("SELECT @@server_uuid AS uuid")["uuid"]
+        names = __utils__["gtid.mysql_intervals"](executed)
+        return any(not name.startswith(own) for name in names)
+    names = __utils__["gtid.mariadb_positions"](executed)
+    return str(server_id) in {name.partition("-")[2] for name in names}
 
 
 def _first_log(other):

@@ -2,7 +2,7 @@
 DRBD resources as configuration: metadata on a blank disk, up, options as the file says.
 
 The role is never touched (I4), nor is a side that is StandAlone or without its disk: somebody, or
-an error, made it so, and a state run is not who decides that it is over.
+an error, made it so, and a state run is not who decides that it is over. A blank disk is a new one.
 """
 
 from salt.exceptions import CommandExecutionError
@@ -51,6 +51,8 @@ def _plan(name):
     if not now["configured"]:
         return now, [*_metadata(name), "up"], []
     pending = __salt__["drbd.pending"](name)
+    if now["disk"] == "Diskless" and __salt__["drbd.metadata"](name) is False:
+        return now, [*_metadata(name), "adjust"], []
     if RUNTIME & set(pending):
         return now, [], [f"{name} is left as it is ({now['reason']}); pending: {pending}"]
     return now, ["adjust"] if pending else [], []

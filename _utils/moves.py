@@ -79,6 +79,8 @@ def questions(view, decision):
         if planned and resource == "database":
             replica = decide.topology.traffic_address(view["cluster"], successor, "replication")
             asked.append((resource, holder, "mysql_replication.has_all", {"replica": replica}))
+        if swap["transition"] == "abandon" and resource == "database":
+            asked.append((resource, successor, "database.probe", {}))
         if planned and resource == "files":
             asked.append((resource, successor, "files.probe", {}))
     return asked

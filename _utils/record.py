@@ -97,6 +97,12 @@ def founded(record, holder, epoch, mirror=True, data=True):
     return {**record, "founding": False, "mirrored": bool(mirror) or not data}
 
 
+def founds(record, holder, epoch):
+    """Return whether ``record`` (or None) says that ``holder`` is founding ``epoch``."""
+    mine = (holder, epoch)
+    return bool(record) and record["founding"] and (record["holder"], record["epoch"]) == mine
+
+
 def _own(record, holder, epoch):
     """Raise unless ``holder`` holds the record at ``epoch``."""
     if (record["holder"], record["epoch"]) != (holder, epoch):

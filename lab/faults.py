@@ -47,6 +47,11 @@ class Faults:
         self._note("start", target)
         self.lab.start(target)
 
+    def replace_disk(self, vm):
+        """A VM that is off gets a new data disk."""
+        self._note("replace the disk of", vm)
+        self.lab[vm].replace_disk()
+
     def pause(self, target):
         """Freeze; the frozen cannot know better until it thaws."""
         self.watch.excuse(self._names(target))

@@ -121,6 +121,11 @@ class Machine:
             )
         self.processes.remember(child.pid)
 
+    def replace_disk(self):
+        """Take the data disk out of a VM that is off: it starts with a new, blank one."""
+        assert not self.running, f"{self.name} is on"
+        (self.folder / "data").unlink()
+
     def crash(self):
         """Cut the power: nothing is flushed, the disks stay as they are."""
         self.processes.kill()

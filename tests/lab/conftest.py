@@ -21,8 +21,8 @@ ANSWERED = 60  # seconds a VM that runs has to answer; the cores may be all take
 RESOURCES = {"director": "balancer", "files": "file", "database": "database"}
 # The state of one lab goes from test to test: what disturbs more comes later.
 ORDER = ["test_cluster", "test_site", "test_state_apply", "test_wrong_pillar", "test_commands",
-         "test_standby", "test_faults", "test_fencing", "test_operator", "test_soak", "test_moodle",
-         "test_down", "test_mariadb"]
+         "test_standby", "test_faults", "test_replaced", "test_fencing", "test_operator",
+         "test_soak", "test_moodle", "test_down", "test_mariadb"]
 EVIDENCE = ("journalctl --since -6min --no-pager -o short-precise | tail -n 1500; drbdadm status;"
             " ip -br address; tail -n 100 /var/log/salt/minion /var/log/salt/master; ps -ef;"
             " tail -n 60 /var/log/cluster/decisions.jsonl")

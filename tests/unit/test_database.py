@@ -125,6 +125,38 @@ def permission(tmp_path, monkeypatch):
     return path
 
 
+@pytest.mark.parametrize(("founding", "holder"), [(True, "db1"), (False, "db1"), (True, "db2")])
+def test_a_server_to_which_nothing_was_ever_written_serves_at_the_founding_only(founding, holder):
+    """Its disk was replaced while the record named it: an empty database served, for good."""
+    cluster = Cluster({**server_status(), "executed": ""}, held=False)
+    loaded = cluster.module()
+    record = {"holder": holder, "epoch": 3, "mirrored": False, "founding": founding}
+    loaded.__salt__["arbiter.read"] = lambda resource: record
+    if founding and holder == "db1":
+        loaded.activate(3, DEADLINE, alone=7)
+        assert "address.present_all" in cluster.calls
+        return
+    with pytest.raises(CommandExecutionError, match="epoch 3 is not being founded"):
+        loaded.activate(3, DEADLINE, alone=7)
+    assert not {"mysql_server.writable", "address.present_all"} & set(cluster.calls)
+
+
+@pytest.mark.parametrize(("server", "wrong"), [
+    ({}, None), ({"executed": ""}, "nothing was ever written here"),
+    ({"seeding": "a copy was cut short"}, "cut short")])
+def test_what_could_not_be_served_on_anybodys_word_is_known_beforehand(server, wrong):
+    loaded = Cluster({**server_status(), **server}).module()
+    if not wrong:
+        assert loaded.probe() is True
+        return
+    with pytest.raises(CommandExecutionError, match=wrong):
+        loaded.probe()
+
+
+def test_a_server_that_does_not_answer_may_be_started_by_its_activation():
+    assert Cluster(CommandExecutionError("it is dead")).module().probe() is True
+
+
 PASSIVE = ["mysql_server.passive", "address.absent_all", "claim.release"]
 
 

@@ -37,6 +37,7 @@ def drbd(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "_run", run)
     monkeypatch.setattr(module, "VERSION", str(version))
     monkeypatch.setattr(module, "SPLIT_BRAIN", str(tmp_path / "split-brain.{}"))
+    monkeypatch.setattr(module, "NEW", str(tmp_path / "new.{}"))
     return module
 
 
@@ -279,6 +280,19 @@ def test_metadata_is_written_on_a_blank_device(drbd):
     drbd.__salt__["blockdevice.blank"] = {"/dev/vdb": BLANK}.get
     drbd.create_metadata()
     assert drbd.ran[-1] == ("drbdadm", "create-md", "r0")
+    assert drbd.unproven() is True
+    for _ in range(2):
+        drbd.proven()
+        assert drbd.unproven() is False
+
+
+def test_no_metadata_is_written_by_who_cannot_note_that_the_disk_is_new(drbd, tmp_path):
+    drbd.__salt__["blockdevice.blank"] = {"/dev/vdb": BLANK}.get
+    (tmp_path / "full").touch()
+    drbd.NEW = str(tmp_path / "full/new.{}")
+    with pytest.raises(CommandExecutionError, match="no metadata for r0"):
+        drbd.create_metadata()
+    assert not any("create-md" in command for command in drbd.ran)
 
 
 @pytest.mark.parametrize("answer", [CARRIES, UNREADABLE])
@@ -387,6 +401,15 @@ def test_state_leaves_a_side_that_was_taken_apart(pending):
     ret = state.present()
     assert (ret["result"], ret["changes"], state.done) == (True, {}, [])
     assert "split brain" in ret["warnings"][0]
+
+
+@pytest.mark.parametrize(("metadata", "blank", "done"), [
+    (False, BLANK, ["create_metadata", "adjust"]),  # a new disk, below a resource that came up
+    (True, BLANK, []), (None, BLANK, []), (False, CARRIES, None)])
+def test_state_takes_a_new_disk_and_no_other_that_is_missing(metadata, blank, done):
+    state = State({**UP, "disk": "Diskless"}, metadata, blank, pending=["attach"])
+    ret = state.present()
+    assert (ret["result"], state.done) == (done is not None, done or [])
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,7 @@ class VM:
     def __init__(self, tmp_path, monkeypatch, **drbd):
         self.drbd = {**BASE, **drbd}
         self.fresh = self.drbd["disk"] == "Inconsistent"
+        self.new = False
         self.formatted = not self.fresh
         self.blank = {"blank": True, "reason": "blank"}
         self.record = {"holder": "file1", "epoch": 1, "mirrored": False, "founding": True}
@@ -129,6 +130,12 @@ class VM:
 
     def _do_drbd__fresh(self, name):
         return self.fresh
+
+    def _do_drbd__unproven(self, name):
+        return self.new
+
+    def _do_drbd__proven(self, name):
+        self.new = False
 
     def _do_drbd__metadata(self, name):
         return True
@@ -386,6 +393,20 @@ def test_a_blank_disk_is_never_promoted_after_the_founding(vm):
     with pytest.raises(CommandExecutionError, match="the data is elsewhere"):
         server.activate(2)
     assert not {"promote", "promote by force", "mkfs.ext4"} & set(server.done)
+
+
+@pytest.mark.parametrize("word", [False, True])
+def test_a_new_disk_serves_no_copy_of_a_side_that_did_not_serve(vm, word):
+    """The holder's disk was replaced, and its standby, left out long before, filled the new one."""
+    server = vm()
+    server.new, server.record = True, {**FOUNDED, "mirrored": False}
+    if word:
+        assert server.activate(1, alone=7, lose_writes=True)["active"] is True
+        assert server.new is False
+        return
+    with pytest.raises(CommandExecutionError, match="what it has may be old"):
+        server.activate(1, alone=7)
+    assert not {"promote", "mount", "address.present"} & set(server.done)
 
 
 FOUNDED = {"holder": "file1", "epoch": 1, "mirrored": True, "founding": False}

@@ -28,7 +28,7 @@ class Minion:
     def __init__(self, folder, monkeypatch):
         self.folder, self.clock = folder, 1000.0
         self.held, self.busy, self.fault, self.health = 0, False, None, {}
-        self.connected, self.addressed = 0, True
+        self.connected, self.addressed, self.new = 0, True, False
         salt = {
             "address.missing": lambda entries: [] if self.addressed else ["192.168.10.5"],
             "drbd.status": lambda name: self.now,
@@ -37,6 +37,8 @@ class Minion:
             "files_data.mounted": lambda: True,
             "files_data.listen": self.listen,
             "files_data.behind_note": lambda: str(folder / "behind"),
+            "drbd.unproven": lambda name: self.new,
+            "drbd.proven": lambda name: setattr(self, "new", False),
             "nfs.fault": lambda: self.fault,
         }
         utils = Utils()
@@ -74,6 +76,18 @@ class Minion:
 @pytest.fixture
 def minion(tmp_path, monkeypatch):
     return Minion(tmp_path, monkeypatch)
+
+
+@pytest.mark.parametrize(("seen", "fit"), [
+    (("connected-primary", "file2"), True),  # the peer serves
+    (("syncing", "file2"), False),
+    (("connected-primary", "file2", "Secondary"), False),  # nobody does: it may be an old copy
+])
+def test_a_new_disk_is_fit_once_it_mirrors_who_serves(minion, seen, fit):
+    minion.new = True
+    state, side, *peer = seen
+    minion.sees(state, side, **({"peer_role": peer[0]} if peer else {}))
+    assert (minion.said("fit"), minion.new) == ((fit,), not fit)
 
 
 # recording, side, is the resource held; service, frozen, following, fit

@@ -274,6 +274,21 @@ def test_blank_replica_is_seeded_when_the_source_has_purged_its_first_logs():
     assert seeded == ["192.168.10.18"]
 
 
+@pytest.mark.parametrize(("engine", "executed", "ours"), [
+    ("mysql", "{uuid}:1-9", False), ("mysql", "{uuid}:1-9,{other}:1-3", True),
+    ("mysql", "{uuid}:1-9:tag:1-4", False), ("mysql", "", False),
+    ("mariadb", "0-12-7", False), ("mariadb", "0-12-7,0-11-6", True)])
+def test_what_an_earlier_server_of_this_vm_wrote_does_not_come_by_replication(
+        engine, executed, ours):
+    """It carries this server's id; who replicates takes that for his own and leaves it out."""
+    uuid, other = "dd52011f-e686-11f1-b863-569ca3f9701b", "aa52011f-e686-11f1-b863-569ca3f9701b"
+    source = ReplayedServer(engine, "primary")
+    executed = executed.format(uuid=uuid, other=other)
+    source.answers[source.dialect["executed"]] = [{"executed": executed, "purged": ""}]
+    source.answers["SELECT @@server_uuid AS uuid"] = [{"uuid": uuid}]
+    assert module(source)._wrote(source, 11) is ours
+
+
 def incomplete_copy():
     """A server whose load was cut short: it has a position, and nothing that its source has not."""
     server = ReplayedServer("mariadb", "replica", **NO_ROW)
