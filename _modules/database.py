@@ -99,9 +99,12 @@ def activate(epoch, deadline, alone=None, lose_writes=False):
     with __salt__["claim.role"](RESOURCE, deadline):
         __salt__["claim.take"](RESOURCE, epoch, deadline, alone=alone)
         served, seconds = __salt__["claim.held"](RESOURCE), {}
-        __salt__["claim.hold"](RESOURCE, epoch)
         try:
-            _activate(epoch, deadline, alone, seconds, lose_writes, spare=not served)
+            # Who could not serve anyway does not say that he does.
+            _timed([("revive", lambda: __salt__["mysql_server.revive"](deadline, not served)),
+                    ("epoch", lambda: _refuse_older(epoch))], seconds)  # fmt: skip
+            __salt__["claim.hold"](RESOURCE, epoch)
+            _activate(epoch, deadline, alone, seconds, lose_writes)
         except Exception:  # whatever it is, half an activation must not stay
             if not served:
                 _back_out(written="semi_sync" in seconds)
@@ -110,11 +113,9 @@ def activate(epoch, deadline, alone=None, lose_writes=False):
         return {**status(), "seconds": seconds}
 
 
-def _activate(epoch, deadline, alone, seconds, lose_writes=False, spare=False):
+def _activate(epoch, deadline, alone, seconds, lose_writes=False):
     """Fill ``{step: seconds}``. The permission is noted before anything is acknowledged by it."""
     steps = [
-        ("revive", lambda: __salt__["mysql_server.revive"](deadline, spare)),
-        ("epoch", lambda: _refuse_older(epoch)),
         ("promote", lambda: __salt__["mysql_replication.promote"](deadline, lose_writes)),
         ("permission", lambda: _note_permission(epoch, alone)),
         ("semi_sync", lambda: __salt__["mysql_replication.semi_sync"](alone is None)),
@@ -124,6 +125,10 @@ def _activate(epoch, deadline, alone, seconds, lose_writes=False, spare=False):
         ("claim", lambda: __salt__["claim.take"](RESOURCE, epoch, deadline, alone=alone)),
         ("address", lambda: __salt__["address.present_all"](_floating())),
     ]
+    _timed(steps, seconds)
+
+
+def _timed(steps, seconds):
     for name, step in steps:
         started = time.monotonic()
         step()
@@ -307,6 +312,7 @@ def restart(epoch, deadline):
         try:
             done = __salt__["mysql_server.revive"](deadline)
             seconds = {}
+            _refuse_older(epoch)
             _activate(epoch, deadline, _permission(epoch, deadline), seconds)
         except Exception:
             __utils__["health.write"]("database.restarted", True, lasting=True)

@@ -47,6 +47,8 @@ def activate(epoch, deadline, alone=None, lose_writes=False, await_peer=False):
             __salt__["files_data.await_passive"](deadline)
         __salt__["claim.take"](RESOURCE, epoch, deadline, alone=alone)
         served = _serving()
+        if not served and not lose_writes:  # who could not serve does not say that he does
+            __salt__["files_data.refuse_new"](epoch)
         __salt__["claim.hold"](RESOURCE, epoch)
         seconds = {}
         try:

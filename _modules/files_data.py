@@ -72,14 +72,24 @@ def primary(epoch, deadline, alone=None, lose_writes=False):
             _release(now, epoch, alone)
     elif now["disk"] == "Inconsistent" and __salt__["drbd.fresh"](DRBD):
         _found(epoch, deadline, alone)
-    elif __salt__["drbd.unproven"](DRBD) and not lose_writes and not _founding(epoch):
-        raise CommandExecutionError(
-            "this disk is new, and was not the mirror of any that served: what it has may be old"
-        )
     elif alone is None:
         _promote_mirrored(now)
     else:
         _promote_alone(now, epoch, alone, lose_writes)
+
+
+def refuse_new(epoch):
+    """
+    Raise if the disk is a new one, and not at the founding: it holds nothing, or some old copy.
+
+    CLI Example::
+
+        salt file2 files_data.refuse_new 4
+    """
+    if __salt__["drbd.unproven"](DRBD) and not _founding(epoch):
+        raise CommandExecutionError(
+            "this disk is new, and was not the mirror of any that served: what it has may be old"
+        )
 
 
 def await_passive(deadline):

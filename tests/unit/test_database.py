@@ -166,8 +166,8 @@ def test_activation_says_so_before_it_serves_and_takes_the_address_last():
     assert answer["active"] is True and answer["seconds"]["promote"] >= 0
     assert cluster.calls == [
         "claim.take alone=7",
-        "claim.hold",
         "mysql_server.revive True",
+        "claim.hold",
         "mysql_replication.promote False",
         "mysql_replication.semi_sync False",
         "mysql_server.writable",
