@@ -229,6 +229,7 @@ def parse(argv):
     parser.add_argument("--max-failed", type=int, help="more failed requests than this: exit 1")
     parser.add_argument("--run", default=f"run{int(time.time())}", help="name of this run")
     parser.add_argument("--folder", default=".", help="where journal, plot and verdict go")
+    parser.set_defaults(forum=None)  # of a Moodle: found once, before the play
     return parser.parse_args(argv)
 
 

@@ -184,7 +184,7 @@ def test_a_higher_epoch_arrives_by_a_third_party_too(net):
     hook.chmod(0o755)
     (a.folder / "held/database.json").write_text('{"epoch": 3}')
     (c.folder / "held/database.json").write_text('{"epoch": 4}')
-    wait_until(note.exists, 4)
+    wait_until(lambda: note.exists() and note.read_text(), 4)
     assert note.read_text() == "database 3 4\n"
 
 
