@@ -223,6 +223,12 @@ def test_a_site_out_of_reach_gives_no_verdict(tmp_path, capsys):
     assert "no verdict" in capsys.readouterr().err
 
 
+def test_a_moodle_out_of_reach_has_no_forum(tmp_path, capsys):
+    options = ["--url", "http://127.0.0.1:9", "--site", "moodle", "--account", "admin"]
+    assert client.main([*options, "--folder", str(tmp_path)]) == 2
+    assert "no forum to write to" in capsys.readouterr().err
+
+
 def test_a_play_that_is_ended_early_is_judged_all_the_same(site, tmp_path):
     options = ["--students", "2", "--rate", "20", "--duration", "60", "--run", "r"]
     command = [sys.executable, "-m", "lab.client", "--url", site, "--folder", tmp_path, *options]
