@@ -27,7 +27,7 @@ import salt.utils.files
 from salt.exceptions import CommandExecutionError
 
 REPLICATION = "replication"
-ROLE_WAIT = 30  # seconds for a command of the database that is at work
+ROLE_WAIT = 300  # seconds for a command that is at work; a copy ends the server on its way
 # Moodle's documentation asks for these; CREATE TEMPORARY TABLES is used by its reports.
 APPLICATION_PRIVILEGES = (
     "SELECT, INSERT, UPDATE, DELETE, CREATE, DROP, INDEX, ALTER, CREATE TEMPORARY TABLES"
@@ -111,7 +111,7 @@ def present(change=True):
 
     The answer is a list like ``["moodle@… created", "replication@… password changed"]``. With
     ``change=False`` nothing is done, and the list says what would be. Raises CommandExecutionError
-    if the server refuses, and if the VM's role is changing for longer than half a minute.
+    if the server refuses, and if the VM's role is changing for longer than five minutes.
 
     CLI Example:
 
@@ -119,14 +119,14 @@ def present(change=True):
 
         salt db1 mysql_account.present change=False
     """
-    with __utils__["sqlserver.local"]() as server:
+    role = __salt__["claim.role"]("database", time.time() + ROLE_WAIT)
+    with role, __utils__["sqlserver.local"]() as server:
         wanted = _wanted(server.dialect["engine"])
         stale, tried = _stale(server, wanted), {}
         due = [(account, _deviation(server, account, tried)) for account in wanted]
         due = [(account, found) for account, found in due if found]
         if change and (due or stale):
-            role = __salt__["claim.role"]("database", time.time() + ROLE_WAIT)
-            with role, _local_changes(server):
+            with _local_changes(server):
                 for account, _ in due:
                     _correct(server, account)
                 for who in stale:
