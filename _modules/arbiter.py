@@ -192,10 +192,15 @@ def status(timeout=2):
 
 def _member_status(member, timeout):
     try:
-        answer = _ask("/v3/maintenance/status", {}, time.monotonic() + timeout, [member])
+        answer = _state_of([member], time.monotonic() + timeout)
         return {"answers": True, "leader": _leads(answer), "version": answer["version"]}
     except CommandExecutionError:
         return {"answers": False, "leader": None, "version": None}
+
+
+def _state_of(members, deadline):
+    """Return what the first of ``members`` that answers says of itself."""
+    return _ask("/v3/maintenance/status", {}, deadline, members)
 
 
 def _leads(status):
@@ -220,10 +225,9 @@ def yield_lead(timeout=2):
     members = _members() if _driver() == "etcd" else []
     own = [member for member in members if member["name"] == me]
     witnesses = [one for one in members if vms[one["name"]]["role"] == "witness" and one not in own]
-    path = "/v3/maintenance/status"
-    if not own or not witnesses or not _leads(mine := _ask(path, {}, deadline, own)):
+    if not own or not witnesses or not _leads(mine := _state_of(own, deadline)):
         return False
-    there = _ask(path, {}, deadline, witnesses[::-1])  # the farthest first
+    there = _state_of(witnesses[::-1], deadline)  # the farthest first
     missing = int(mine["raftIndex"]) - int(there["raftIndex"])
     if there.get("leader") != mine["leader"] or missing > LAG:
         raise CommandExecutionError(f"the witness does not keep up: it lacks {missing} entries")

@@ -239,7 +239,7 @@ def _alone(key, value, revision):
     return answer
 
 
-def _insist(needed=None):
+def _insist(needed):
     """
     Make sure that the silent other balancer is dead, or raise; ``fencing`` makes it so.
 
@@ -264,7 +264,7 @@ def _insist(needed=None):
     if __salt__["heartbeat.in_reach"](other):
         if _ask("copies.own", patience=PATIENT, key="director") is not None:
             raise CommandExecutionError(f"{other} was silent and answers again; try again")
-        if needed and not needed():
+        if not needed():
             raise CommandExecutionError(f"{other} need not be switched off any more")
     # Who could not write down what is granted then has no use for it.
     __utils__["keeper.replace"](f"{DIRECTORY}/.probe", {"about": other})

@@ -141,15 +141,13 @@ def _refuse_older(epoch):
         raise CommandExecutionError(
             f"epoch {epoch} is over: the data here was mirrored in epoch {mirrored_at}"
         )
-    if not mirrored_at and not _has_data() and not _founding(epoch):
+    if mirrored_at or __salt__["mysql_replication.status"]()["executed"]:
+        return
+    if not _founding(epoch):
         raise CommandExecutionError(
             f"nothing was ever written here, and epoch {epoch} is not being founded: the data is"
             " elsewhere"
         )
-
-
-def _has_data():
-    return bool(__salt__["mysql_replication.status"]()["executed"])
 
 
 def _founding(epoch):

@@ -98,10 +98,13 @@ def _behind(now):
 
 def _unproven(now):
     """Return whether this disk is new, and nobody serves what it has."""
-    mirroring = __utils__["drbd.mirrored"](now) and now["peer_role"] == "Primary"
-    if mirroring and now["role"] == "Secondary" and __salt__["drbd.unproven"](DRBD):
-        __salt__["drbd.proven"](DRBD)
-    return __salt__["drbd.unproven"](DRBD)
+    if not __salt__["drbd.unproven"](DRBD):
+        return False
+    roles = (now.get("role"), now.get("peer_role"))
+    if not __utils__["drbd.mirrored"](now) or roles != ("Secondary", "Primary"):
+        return True
+    __salt__["drbd.proven"](DRBD)
+    return False
 
 
 def _idle():
