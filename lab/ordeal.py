@@ -20,6 +20,7 @@ HEALED = 300  # s in which everything is where it was after a fault: boots, resy
 READY = 180  # s until the client's first records are there: caches are cold, the host may be busy
 KINDS = ("answer", "upload")
 DECISIONS = "/var/log/cluster/decisions.jsonl"
+VIEW = "/run/cluster/heartbeat.json"  # on every VM
 STATUS = ["/opt/salt/bin/salt-run", "--out=json", "ha.status"]
 
 
@@ -30,6 +31,15 @@ def healed(found):
         isinstance(seen["record"], dict) and seen["right"]
         and (resource == "director" or seen["record"]["mirrored"])
         for resource, seen in resources.items())
+
+
+def promising(view):
+    """Return whether the heartbeats say that all are up and both copies of everything follow."""
+    peers = (view or {}).get("peers") or {}
+    health = [word for peer in peers.values() for word in peer["health"].items()]
+    return all(peer["state"] == "up" for peer in peers.values()) \
+        and all((f"{resource}.following", True) in health for resource in ("files", "database")) \
+        and ("files.mirror", False) not in health
 
 
 class Ordeal(Faults):
@@ -210,6 +220,13 @@ class Ordeal(Faults):
         except (LabError, ValueError, subprocess.TimeoutExpired):
             return None
 
+    def view(self):
+        """Return what the heartbeats tell the first balancer that answers; {} if none does."""
+        try:
+            return json.loads(self.lab.master().run(["cat", VIEW], timeout=30).stdout)
+        except (LabError, ValueError, subprocess.TimeoutExpired):
+            return {}
+
     def leader(self):
         """Return the member that leads etcd, None if nobody says so."""
         members = (self.status() or {}).get("arbiter") or {}
@@ -227,6 +244,8 @@ class Ordeal(Faults):
         last = {}
 
         def ready():
+            if not promising(self.view()):  # a salt-run takes seconds from the VMs that still boot
+                return False
             last["status"] = self.status()
             return healed(last["status"])
 
@@ -256,10 +275,19 @@ class Ordeal(Faults):
 
         return wait_until(named, f"a refusal for {condition}", within, 1)
 
+    def holders(self):
+        """Return {resource: the VM that holds it according to its record}."""
+        def known():
+            found = (self.status() or {}).get("resources") or {}
+            records = {resource: seen["record"] for resource, seen in found.items()}
+            return all(isinstance(record, dict) for record in records.values()) and {
+                resource: record["holder"] for resource, record in records.items()}
+
+        return wait_until(known, "the records of all resources", 60)
+
     def holder(self, resource):
         """Return the VM that holds a resource according to its record."""
-        found = wait_until(self.status, "ha.status", 60)
-        return found["resources"][resource]["record"]["holder"]
+        return self.holders()[resource]
 
     def standby(self, resource):
         """Return the other VM of the pair."""

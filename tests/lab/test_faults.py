@@ -44,7 +44,7 @@ def test_a_server_loses_power_and_the_other_takes_over_everything(trial, server)
     trial.crash(server)
     print(f"gap {trial.served(SOON):.2f} s")
     lost = {machine.name for machine in trial.lab.servers[server].machines}
-    assert not lost & {trial.holder(resource) for resource in MOVING}
+    assert not lost & set(trial.holders().values())
 
 
 @slow
@@ -129,13 +129,13 @@ def test_an_active_vm_freezes_and_its_thaw_changes_nothing(trial, resource):
 
 @slow
 def test_a_short_freeze_is_no_failover(trial):
-    holders = {resource: trial.holder(resource) for resource in MOVING}
+    holders = trial.holders()
     for vm in holders.values():
         trial.pause(vm)
         time.sleep(1)
         trial.resume(vm)
     trial.served(SOON)
-    assert {resource: trial.holder(resource) for resource in MOVING} == holders
+    assert trial.holders() == holders
 
 
 @slow
@@ -176,11 +176,11 @@ def test_a_vm_without_its_network_is_replaced_and_rejoins(trial, part, link, way
 @slow
 @pytest.mark.parametrize("resource", MOVING)
 def test_a_cut_serial_line_alone_moves_nothing(trial, resource):
-    holders = {name: trial.holder(name) for name in MOVING}
+    holders = trial.holders()
     trial.cut(f"{holders[resource]}:serial")
     time.sleep(DEAD)
     trial.served(SOON)
-    assert {name: trial.holder(name) for name in MOVING} == holders
+    assert trial.holders() == holders
 
 
 @slow
@@ -205,7 +205,7 @@ def test_a_cable_of_a_server_breaks_and_the_other_networks_go_on(trial, resource
     trial.heal(f"{server}:{network}")
     trial.served(SOON)  # only now can either balancer tell: one had no arbiter before
     assert network == "eth0" or not [
-        name for name in MOVING if trial.lab[trial.holder(name)].server == server]
+        vm for vm in trial.holders().values() if trial.lab[vm].server == server]
 
 
 @slow
@@ -223,20 +223,20 @@ def test_a_flapping_link_ends_in_a_block_and_not_in_a_storm(trial):
 
 @slow
 def test_heartbeats_get_through_a_link_that_loses_a_third(trial):
-    holders = {name: trial.holder(name) for name in MOVING}
+    holders = trial.holders()
     trial.lose(f"{holders['database']}:eth1", 30)
     time.sleep(20)
     trial.heal(holders["database"])
-    assert {name: trial.holder(name) for name in MOVING} == holders
+    assert trial.holders() == holders
 
 
 @slow
 def test_forged_heartbeats_at_ten_thousand_a_second_change_nothing(trial):
-    holders = {name: trial.holder(name) for name in MOVING}
+    holders = trial.holders()
     sent = trial.forge(holders["database"], per_second=10_000, seconds=10)
     print(f"{sent} forged heartbeats")
     trial.served(SOON)
-    assert {name: trial.holder(name) for name in MOVING} == holders
+    assert trial.holders() == holders
 
 
 @slow
@@ -307,14 +307,14 @@ def test_a_master_dies_in_the_middle_of_a_failover_and_the_other_finishes(trial,
 @slow
 @pytest.mark.parametrize("age", [0, 120])
 def test_an_event_that_is_replayed_moves_nothing(trial, age):
-    holders = {name: trial.holder(name) for name in MOVING}
+    holders = trial.holders()
     lost = holders["database"]
     data = f'{{"time": {time.time() - age}, "observer": "lb1", "observer_incarnation": 1}}'
     for _ in range(10 if not age else 1):
         trial.run_in(holders["director"], "/opt/salt/bin/salt-run event.send "
                      f"salt/beacon/lb1/heartbeat/lost/{lost} '{data}'")
     time.sleep(3)
-    assert {name: trial.holder(name) for name in MOVING} == holders
+    assert trial.holders() == holders
 
 
 # --- services ------------------------------------------------------------------------------------
@@ -352,14 +352,14 @@ def test_an_nfs_server_that_stops_serves_again(trial):
     ("holder of director", "etcd"), ("holder of files", "heartbeatd")])
 def test_what_does_not_serve_may_die_and_nothing_moves(trial, part, service, how):
     """A heartbeatd that hangs is silence: its VM may lose its role, but no record."""
-    holders, vm = {name: trial.holder(name) for name in MOVING}, vm_of(trial, part)
+    holders, vm = trial.holders(), vm_of(trial, part)
     trial.signal(vm, service, how)
     time.sleep(DEAD)
     if how == "STOP":
         trial.signal(vm, service, "CONT")
     trial.served(SOON)
     if service != "heartbeatd":
-        assert {name: trial.holder(name) for name in MOVING} == holders
+        assert trial.holders() == holders
 
 
 # --- disks and copies ----------------------------------------------------------------------------

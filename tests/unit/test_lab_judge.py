@@ -69,6 +69,25 @@ def test_the_cluster_is_whole_when_all_serve_mirrored():
     assert not ordeal.healed(None) and not ordeal.healed({"status": "…", "retcode": 1})
 
 
+def test_a_status_is_worth_asking_for_when_all_are_up_and_both_copies_follow():
+    def view(vm="db1", state="up", **health):
+        peers = {name: {"state": "up", "health": {}} for name in ("lb1", "web1")}
+        peers["db2"] = {"state": "up", "health": {"database.following": None}}
+        peers["file2"] = {"state": "up", "health": {"files.mirror": True, "files.following": None}}
+        peers["db1"] = {"state": "up", "health": {"database.following": True}}
+        peers["file1"] = {"state": "up", "health": {"files.following": True}}
+        peers[vm]["state"] = state
+        peers[vm]["health"].update({key.replace("_", "."): value for key, value in health.items()})
+        return {"peers": peers}
+
+    assert ordeal.promising(view())
+    assert not ordeal.promising(view("web1", "late"))
+    assert not ordeal.promising(view(database_following=False))
+    assert not ordeal.promising(view("file1", files_following=None))
+    assert not ordeal.promising(view("file2", files_mirror=False))
+    assert not ordeal.promising({}) and not ordeal.promising(None)
+
+
 class Nothing:
     """An ordeal that only notes what it was told."""
 
