@@ -6,7 +6,6 @@ the other balancer is off for certain (driver ``fencing``) or dead by an operato
 ``operator``). Until that balancer has come back and compared, its copy is not asked and not
 missed. A balancer that boots does not know what the other one has changed meanwhile: it trusts its
 own copy only after comparing, or when an operator gives up whatever the other one knows better.
-Whoever can do neither has no permission, and says why.
 
 What must move by itself, whoever is silent, is *lone*: the director, and what operators marked. It
 changes on one disk if need be, and the higher revision wins when the two meet again.
@@ -14,7 +13,6 @@ changes on one disk if need be, and the higher revision wins when the two meet a
 
 import contextlib
 import fcntl
-import json
 import logging
 import os
 import time
@@ -28,10 +26,7 @@ DIRECTORY = "/var/lib/cluster/arbiter"
 RUN = "/run/cluster/arbiter"  # empty after a boot: nothing was compared yet
 PATIENCE = 2  # seconds for the other balancer; a job to it takes 0.1 to 0.3
 PATIENT = 60  # seconds for one whose heartbeats are heard: its minion may have to start first
-AHEAD = 1_000_000  # revisions; a balancer that was cut off tries its own change that often at most
 AGAIN = 10  # seconds until one that did not answer is asked again
-# Epochs, and as many AHEAD: more changes than anybody makes alone before the other one is back.
-BEYOND = 1000
 GIVEN_UP = "lose_writes"  # why a death is marked as confirmed although the copy is not compared
 
 
@@ -55,14 +50,16 @@ def get(key, lone=False):
         _join()
     if not lone and unsure():
         _go_beyond(other)
-    before = None if lone or other in _without() else __utils__["keeper.read"](_doubt(key))
-    return before or own(key)
+    while True:  # two files, which another thread may change in between
+        mine = own(key)
+        before = None if lone or other in _without() else __utils__["keeper.read"](_doubt(key))
+        if own(key) == mine:
+            return before or mine
 
 
 def put(key, value, revision, lone=False, new=None):
     """
-    Set ``key`` to ``value`` if its revision still is ``revision`` (0: absent), on both disks, as
-    revision ``new`` or one above.
+    Set ``key`` to ``value`` if its revision still is ``revision`` (0: absent), on both disks.
 
     Return ``[whether it was set, the value now, its revision]``. Raises CommandExecutionError if
     the other balancer does not answer, unless lone. It is asked before anything is written. If it
@@ -85,24 +82,23 @@ def put(key, value, revision, lone=False, new=None):
             mine = adopt(key, *there)
             _settle(key)
         elif not lone:
-            _insist(lambda: own(key)[1] == revision)
+            _insist(lambda: own(key) == mine)
             return _alone(key, value, revision)
         if mine[1] != revision:
             return [False, *mine]
         if key not in _doubted():
             __utils__["keeper.replace"](_doubt(key), mine)
+        new = new or _further("after", revision)
         answer = list(__utils__["keeper.put"](DIRECTORY, key, value, revision, new))
         if not answer[0]:  # overtaken by the other balancer's change
             _settle(key)
             return answer
         there = _tell(key, answer[1:], lone) if answers else None
         if there is not None:
+            mine = adopt(key, *there)  # before the doubt ends: nobody may read what was refused
             _settle(key)
-            return answer if there == answer[1:] else [False, *adopt(key, *there)]
-        if lone:
-            return answer
-        _insist(lambda: own(key) == answer[1:])
-        return _alone(key, value, answer[2])
+            return answer if there == answer[1:] else [False, *mine]
+        return answer if lone else _in_doubt(key, answer[1:])
 
 
 def adopt(key, value, revision):
@@ -135,7 +131,11 @@ def meet(vm, entries):
     _go_on_with(vm)
     for key, entry in entries.items():
         adopt(key, *entry)
-    return {key: _unchanging(key) for key in _keys()}
+    found = {}
+    for key in _keys():
+        with _turn(key):  # no change of it is under way
+            found[key] = own(key)
+    return found
 
 
 def unsure():
@@ -161,11 +161,11 @@ def founded(vm, key):
         salt lb1 copies.founded file1 files
     """
     epoch, _ = __salt__["heartbeat.claims"](vm).get(key, (0, None))
-    if not epoch or _lately(f"founder.{key}"):
+    if not epoch or __utils__["keeper.lately"](RUN, f"founder.{key}", AGAIN):
         return None
     if epoch > 1:
         raise CommandExecutionError(f"{vm} has seen epoch {epoch} of {key}: it is founded long ago")
-    _tried(f"founder.{key}")
+    __utils__["keeper.stamp"](RUN, f"founder.{key}")
     return _ask("copies.own", vm, key=key)
 
 
@@ -184,9 +184,7 @@ def secure(vm):
     """
     Make sure that ``vm`` may be switched off: the other balancer hears it no more either, or is
     itself off for certain. Two balancers that lost each other would otherwise each switch off the
-    other's copy of the data, and after a short cut one that is heard again.
-
-    Raises CommandExecutionError if neither can be had.
+    other's copy of the data, and after a short cut one heard again. Raises if neither can be had.
 
     CLI Example::
 
@@ -197,9 +195,8 @@ def secure(vm):
     lost_there = _ask("heartbeat.unreachable", vm=vm)
     if lost_there is None:
         # Unless it is the other one that has switched ``vm`` off, and changed the record, by then.
-        known = {key: own(key) for key in _keys()}
-        still = lambda: known == {key: own(key) for key in _keys()}  # noqa: E731
-        _insist(lambda: __salt__["heartbeat.unreachable"](vm) and still())
+        known, gone = _entries(), __salt__["heartbeat.unreachable"]
+        _insist(lambda: gone(vm) and known == _entries())
     elif lost_there is False:
         raise CommandExecutionError(f"{vm} is not lost for {_other()}: it is not switched off")
 
@@ -215,28 +212,52 @@ def agreed(key):
     return __utils__["keeper.read"](_doubt(key)) or own(key)
 
 
-def _go_on_without(vm, why):
-    """Change records without the balancer ``vm``, dead for certain, until it has compared."""
+def _go_on_without(vm, why, met):
+    """Change records without ``vm``, dead for certain, until it has compared, and since `_met`."""
     with _turn(".without"):
+        if _met() != met:
+            raise CommandExecutionError(f"{vm} is back and has compared: try again")
+        for key in _doubted():  # from now on it counts here: ahead of what the dead one had
+            _alone(key, *own(key))
         __utils__["keeper.replace"](f"{DIRECTORY}/.without", {**_without(), vm: why})
-    _tried()
-    return True
+    __utils__["keeper.stamp"](RUN, "tried")
 
 
 def _go_on_with(vm):
-    """Change nothing without ``vm`` any more."""
+    """Change nothing without ``vm`` any more; no word that was said before counts from now on."""
     with _turn(".without"):
+        __utils__["keeper.replace"](f"{DIRECTORY}/.met", {"at": time.time()})
         left = _without()
         if left.pop(vm, None):
             __utils__["keeper.replace"](f"{DIRECTORY}/.without", left)
 
 
+def _met():
+    """Return Unix seconds when the other balancer last compared, 0 if it never did."""
+    return (__utils__["keeper.read"](f"{DIRECTORY}/.met") or {}).get("at", 0)
+
+
+def _further(which, *entry):
+    """Return what a function of `_utils/revision.py` gives this balancer after an entry."""
+    balancers = [vm["name"] for vm in __utils__["topology.vms"](__pillar__["cluster"], "balancer")]
+    return __utils__[f"revision.{which}"](*entry, __grains__["id"], balancers)
+
+
 def _alone(key, value, revision):
     """Set it on this disk only, ahead of all that the dead one may have written on its own."""
-    answer = list(__utils__["keeper.put"](DIRECTORY, key, value, revision, revision + AHEAD))
+    ahead = _further("alone", revision)
+    answer = list(__utils__["keeper.put"](DIRECTORY, key, value, revision, ahead))
     if answer[0]:
         _settle(key)  # no doubt is left: the dead one goes on from here, whatever it had
     return answer
+
+
+def _in_doubt(key, written):
+    """Return what becomes of a change that the other, silent balancer may have; or raise."""
+    if own(key) == written:
+        _insist(lambda: own(key) == written)
+    mine = own(key)  # lifted by `_go_on_without`, unless the other balancer's change has won
+    return _alone(key, *mine) if mine[0] == written[0] else [False, *mine]
 
 
 def _insist(needed):
@@ -246,19 +267,18 @@ def _insist(needed):
     One that is heard where jobs go has perhaps no minion yet: it gets time to answer before it is
     switched off; afterwards ``needed()`` says whether it still matters.
     """
-    other = _other()
+    other, met = _other(), _met()
     if other in _without():
         return
-    if _compared() and _words(other):
-        return _go_on_without(other, "an operator's word")
+    if not _compared():
+        raise _unsure(other)
     heard = not __salt__["heartbeat.unreachable"](other)
+    if not heard and _words(other):
+        return _go_on_without(other, "an operator's word", met)
     if __pillar__["cluster"]["arbiter"]["driver"] != "fencing":
-        way = "it is heard: mend its minion, or the network between" if heard else (
-            f"if it is dead: salt-run ha.confirm_dead {other}"
-        )
-        raise CommandExecutionError(
-            f"{other} does not answer and may change the record, too; {way}"
-        )
+        dead = f"if it is dead: salt-run ha.confirm_dead {other}"
+        way = "it is heard: mend its minion, or the network between" if heard else dead
+        raise CommandExecutionError(f"{other} is silent and may change the record, too; {way}")
     if not __utils__["hands.is_fresh"](__salt__["heartbeat.view"]()):
         raise CommandExecutionError("heartbeatd here says nothing: nobody is switched off for that")
     if __salt__["heartbeat.in_reach"](other):
@@ -269,14 +289,15 @@ def _insist(needed):
     # Who could not write down what is granted then has no use for it.
     __utils__["keeper.replace"](f"{DIRECTORY}/.probe", {"about": other})
     off = __salt__["fencing.off"](other, silent=not heard)  # raises if it cannot be verified
-    _go_on_without(other, f"switched off by {off['device']}")
+    _go_on_without(other, f"switched off by {off['device']}", met)
 
 
 def _words(other):
-    """Return why an operator said lately that the other balancer, or its server, is dead."""
+    """Return why an operator said, since it last compared, that the other or its server is dead."""
     server = __pillar__["cluster"]["vms"][other].get("server")
     confirmed = __salt__["marks.read"]()["confirmed"]
-    return [confirmed[name]["why"] for name in (other, server) if name in confirmed]
+    said = [confirmed[name] for name in (other, server) if name in confirmed]
+    return [word["why"] for word in said if word["since"] > _met()]
 
 
 def _go_beyond(other):
@@ -287,19 +308,19 @@ def _go_beyond(other):
     with _turn(".beyond"):
         if not unsure():
             return
+        met = _met()
         if GIVEN_UP not in _words(other):
-            raise CommandExecutionError(
-                f"the records here may be older than those of {other}, which does not answer; if "
-                f"it is dead: salt-run ha.confirm_dead {other}"
-            )
+            raise _unsure(other)
         for key in filter(__utils__["record.has_data"], _keys()):
             value, revision = own(key)
-            record = json.loads(value)
-            if "epoch" in record:  # what operators marked has none
-                text = json.dumps({**record, "epoch": record["epoch"] + BEYOND}, sort_keys=True)
-                further = revision + BEYOND * AHEAD
-                __utils__["keeper.put"](DIRECTORY, key, text, revision, further)
-        _go_on_without(other, "an operator gave up what it knew")
+            if further := _further("beyond", value, revision):
+                __utils__["keeper.put"](DIRECTORY, key, further[0], revision, further[1])
+        _go_on_without(other, "an operator gave up what it knew", met)
+
+
+def _unsure(other):
+    what = f"the records here may be older than those of {other}, which does not answer"
+    return CommandExecutionError(f"{what}; if it is dead: salt-run ha.confirm_dead {other}")
 
 
 def _join():
@@ -308,15 +329,15 @@ def _join():
     if other is None:
         return
     with _turn(".join"):
-        if _lately("tried") or not _is_apart(other):
+        if __utils__["keeper.lately"](RUN, "tried", AGAIN) or not _is_apart(other):
             return
         try:
             joined = _compare(other)
         except (SaltException, OSError) as error:
-            log.error("copies: cannot compare with %s: %s", other, error)
             joined = False
+            log.error("copies: cannot compare with %s: %s", other, error)
         if not joined:
-            _tried()
+            __utils__["keeper.stamp"](RUN, "tried")
 
 
 def _is_apart(other):
@@ -324,15 +345,13 @@ def _is_apart(other):
 
 
 def _compare(other):
-    """Return whether both balancers have the same of all keys."""
-    answer = _ask("copies.meet", vm=__grains__["id"], entries={key: own(key) for key in _keys()})
+    answer = _ask("copies.meet", vm=__grains__["id"], entries=_entries())
     if answer is None:
         return False
     for key, entry in answer.items():
         adopt(key, *entry)
     with contextlib.ExitStack() as turns:
-        # Nothing changes meanwhile. A key in work may be waiting for this very thread.
-        try:
+        try:  # nothing changes meanwhile, and a key in work may be waiting for this very thread
             for key in _keys():
                 turns.enter_context(_turn(key, wait=False))
         except BlockingIOError:
@@ -341,31 +360,14 @@ def _compare(other):
             mine = own(key)
             if mine != answer.get(key) and _tell(key, mine, True) != mine:
                 return False
-        for key in _keys():
             _settle(key)
         _go_on_with(other)
-    _write(f"{RUN}/compared", {"with": other})
+    __utils__["keeper.stamp"](RUN, "compared")
     return True
 
 
-def _tried(what="tried"):
-    _write(f"{RUN}/{what}", {"at": time.clock_gettime(time.CLOCK_BOOTTIME)})
-
-
-def _lately(what):
-    """Return whether ``what`` was tried less than AGAIN seconds ago."""
-    tried = (__utils__["keeper.read"](f"{RUN}/{what}") or {}).get("at", -AGAIN)
-    return time.clock_gettime(time.CLOCK_BOOTTIME) < tried + AGAIN
-
-
-def _write(path, content):
-    """Replace a file that several threads may write at the same time."""
-    with _turn(os.path.basename(path)):
-        __utils__["keeper.replace"](path, content)
-
-
 def _compared():
-    return _other() is None or os.path.exists(f"{RUN}/compared")
+    return _other() is None or bool(__utils__["keeper.read"](f"{RUN}/compared.json"))
 
 
 def _doubt(key):
@@ -386,10 +388,8 @@ def _keys():
     return __utils__["keeper.keys"](DIRECTORY)
 
 
-def _unchanging(key):
-    """Return what is on this disk when no change of it is under way."""
-    with _turn(key):
-        return own(key)
+def _entries():
+    return {key: own(key) for key in _keys()}
 
 
 @contextlib.contextmanager

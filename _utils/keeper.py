@@ -9,6 +9,7 @@ import contextlib
 import fcntl
 import json
 import os
+import time
 
 from salt.exceptions import CommandExecutionError
 
@@ -73,6 +74,18 @@ def keys(folder):
     """Return the keys that are kept in ``folder``, sorted."""
     names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
     return [name[:-5] for name in names if name.endswith(".json")]
+
+
+def stamp(folder, key):
+    """Note in ``<folder>/<key>.json`` that it is now, by a clock that only a boot sets back."""
+    with _locked(folder, key) as path:
+        replace(path, {"at": time.clock_gettime(time.CLOCK_BOOTTIME)})
+
+
+def lately(folder, key, seconds):
+    """Return whether `stamp` was called less than ``seconds`` ago."""
+    stamped = read(f"{os.path.join(folder, key)}.json")
+    return bool(stamped) and time.clock_gettime(time.CLOCK_BOOTTIME) < stamped["at"] + seconds
 
 
 def replace(path, content):

@@ -5,6 +5,7 @@ import copy
 import json
 import shutil
 import threading
+import time
 import unittest.mock
 
 import pytest
@@ -13,7 +14,7 @@ from salt.exceptions import CommandExecutionError
 from tests import pillars
 from tests.loading import load
 
-WORD, LOSE = {"since": 1, "why": None}, {"since": 1, "why": "lose_writes"}
+WORD, LOSE = ({"since": time.time() + 1e6, "why": why} for why in (None, "lose_writes"))
 
 
 class Balancer:
@@ -201,7 +202,7 @@ def test_many_threads_that_go_beyond_what_is_known_go_once(site):
         return lb1.arbiter.read("files")["epoch"]
 
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
-        assert set(pool.map(go, range(8))) == {1 + lb1.copies.BEYOND}
+        assert set(pool.map(go, range(8))) == {1 + load("_utils/revision.py").BEYOND}
 
 
 def test_what_a_dead_balancer_wrote_on_its_own_disk_only_is_overruled(site):
@@ -603,7 +604,7 @@ def test_many_threads_find_the_other_one_dead_at_once(site):
 
     def go(_):
         start.wait()
-        copies._go_on_without("lb2", "switched off")
+        copies._go_on_without("lb2", "switched off", copies._met())
         return copies.get("files")[0]
 
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
