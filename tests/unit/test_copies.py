@@ -619,3 +619,105 @@ def test_who_held_the_director_when_they_last_agreed_stays_known(site):
     assert site["lb2"].arbiter.swap("director", "promote", holder="lb1")["swapped"]
     for name in ("lb1", "lb2"):
         assert json.loads(site[name].copies.agreed("director")[0])["holder"] == "lb1"
+
+
+def halfway(site, name, meanwhile):
+    """Have ``meanwhile`` happen once when ``name`` has written its change and not told it yet."""
+    copies = site[name].copies
+    put = copies.__utils__["keeper.put"]
+
+    def written(*arguments):
+        answer = put(*arguments)
+        copies.__utils__["keeper.put"] = put
+        meanwhile()
+        return answer
+
+    copies.__utils__["keeper.put"] = written
+
+
+def test_of_two_changes_at_once_only_one_is_granted_though_the_link_breaks_in_between(tmp_path):
+    """Both have asked, then both write; lb2's change wins, and lb1 does not hear of it."""
+    site = Site(tmp_path, "fencing").found()
+    utils, asked, go = site["lb2"].copies.__utils__, threading.Event(), threading.Event()
+    put = utils["keeper.put"]
+
+    def waiting(*arguments):
+        utils["keeper.put"] = put
+        asked.set()
+        assert go.wait(60)
+        return put(*arguments)
+
+    utils["keeper.put"] = waiting
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        other = pool.submit(promote, site["lb2"])
+        assert asked.wait(60)
+
+        def overtaken():
+            go.set()
+            other.exception(60)
+            site.cut = True
+
+        halfway(site, "lb1", overtaken)
+        mine = site["lb1"].arbiter.swap("files", "serve_alone", holder="file1", epoch=1)
+    assert [other.result(), mine["swapped"]].count(True) == 1
+
+
+def test_a_change_that_was_refused_is_never_read(tmp_path):
+    site = Site(tmp_path, "operator").found()
+    lb1, lb2 = site["lb1"], site["lb2"]
+    adopt, seen = lb1.copies.adopt, []
+
+    def looked_at(key, *entry):
+        lb1.copies.adopt, site.cut = adopt, True  # nobody can be asked now
+        seen.append(lb1.copies.get(key)[0])
+        return adopt(key, *entry)
+
+    before = lb1.copies.own("files")[0]
+    halfway(site, "lb1", lambda: (
+        lb2.copies.put("files", "other", lb2.copies.own("files")[1]),
+        setattr(lb1.copies, "adopt", looked_at)))
+    lb1.copies.put("files", "mine", lb1.copies.own("files")[1])
+    assert seen and set(seen) <= {before, lb2.copies.own("files")[0]}
+
+
+def test_a_word_of_an_earlier_silence_does_not_count(tmp_path):
+    site = Site(tmp_path, "operator").found()
+    site["lb1"].confirmed = {"lb2": {"since": time.time(), "why": None}}
+    site["lb2"].alive = False
+    assert promote(site["lb1"])
+    site["lb2"].boot()
+    assert site["lb2"].arbiter.read("files")["holder"] == "file2"
+    site.cut = True
+    with pytest.raises(CommandExecutionError, match=r"ha.confirm_dead lb2"):
+        site["lb1"].arbiter.swap("files", "mirrored", holder="file2", epoch=2)
+
+
+def test_who_is_heard_is_not_dead_whatever_was_said(tmp_path):
+    site = Site(tmp_path, "operator").found()
+    site["lb1"].confirmed, site.breaks = {"lb2": WORD}, 0
+    with pytest.raises(CommandExecutionError, match="it is heard"):
+        promote(site["lb1"])
+
+
+def test_a_change_in_doubt_that_counts_is_ahead_of_what_the_dead_one_had(tmp_path):
+    site = Site(tmp_path, "operator").found()
+    lb1, lb2 = site["lb1"], site["lb2"]
+    halfway(site, "lb1", lambda: setattr(site, "cut", True))
+    with pytest.raises(CommandExecutionError, match="ha.confirm_dead"):
+        promote(lb1)
+    value, revision = lb2.copies.own("files")
+    theirs = lb2.copies.__utils__["keeper.put"](
+        lb2.copies.DIRECTORY, "files", f"{value} ", revision, revision + 5)
+    lb2.alive, lb1.confirmed = False, {"lb2": WORD}
+    lb1.copies.put("motto", "excelsior", 0)
+    assert lb1.arbiter.read("files")["holder"] == "file2"
+    assert lb1.copies.own("files")[1] > theirs[2]
+
+
+def test_who_has_not_compared_switches_nobody_off(tmp_path):
+    site = Site(tmp_path, "fencing").found()
+    site.cut = True
+    site["lb1"].boot()
+    with pytest.raises(CommandExecutionError, match="may be older than those of lb2"):
+        site["lb1"].copies.secure("file2")
+    assert site["lb1"].fenced == []
