@@ -14,6 +14,7 @@ import time
 log = logging.getLogger(__name__)
 
 PATIENCE = 2  # seconds that a command which nobody waits for stays behind the others
+SLOW = 5  # seconds; a swap waits for two at most, unless this master is frozen
 
 
 class _Commands:
@@ -72,7 +73,8 @@ def _take(resource, steps, hands, told, commands):
 def _steps(resource, steps, hands, told, commands):
     """
     A power-off takes as long as the switch wants; the commands behind it get their time all the
-    same, as the swap between is bound to what was seen before.
+    same, as the swap between is bound to what was seen before. So they do behind a slow swap, but
+    not behind one in which this master may have been frozen.
     """
     permission, beside, ended, spent = None, [], [], 0
     for step in steps:
@@ -92,7 +94,7 @@ def _steps(resource, steps, hands, told, commands):
         if entry["result"] != "ok":
             break
         permission = entry.get("revision", permission)
-        if step["do"] == "fence":
+        if step["do"] == "fence" or (step["do"] == "swap" and entry["seconds"] < SLOW):
             spent += entry["seconds"]
     for thread in beside:
         thread.join()

@@ -188,6 +188,19 @@ def test_what_comes_after_a_slow_power_off_gets_its_time():
     assert 99.2 <= hands.done[-1][2]["deadline"] < 99.2 + 5
 
 
+@pytest.mark.parametrize(("slow", "least"), [(5, 99.2), (0.1, 99)])
+def test_what_comes_after_a_slow_swap_gets_its_time_unless_the_master_froze(
+    slow, least, monkeypatch
+):
+    """As when the other balancer is silent for two seconds, and a director has two to give up."""
+    monkeypatch.setattr(steps, "SLOW", slow)
+    hands = Hands()
+    quick, hands.attempt = hands.attempt, lambda *words, **more: (
+        time.sleep(0.2 * (words[0] == "arbiter.swap")), quick(*words, **more))[1]
+    assert run(SWAP, ACTIVATE, hands=hands)[0]
+    assert least <= hands.done[-1][2]["deadline"] < least + (5 if least > 99 else 0.1)
+
+
 def test_a_resource_in_other_hands_is_left_alone():
     hands = Hands()
     hands.free = False
