@@ -3,15 +3,16 @@ The records without a third machine, in every order: the code of `_modules/copie
 two balancers, and a schedule says at each step of theirs what happens next.
 
 A step is a write to a disk, a job to the other balancer, or its answer. Between two of them the
-other balancer may take its turn, either may lose its power or boot, the link may be cut or healed,
-a job may be lost, lose its answer or be carried out later, fencing may fail, an operator may give
-his word that a balancer without power is dead. A schedule is a function that is given what may
+other balancer may take its turn, either may look at its record in another thread, lose its power or
+boot, the link may be cut, one-way too, or healed, a job may be lost, lose its answer or be carried
+out later, fencing may fail, an operator may say that a balancer without power is dead, which is
+remembered until it is forgotten. A schedule is a function that is given what may
 happen, as sentences, and returns the number of what does; 0 is what happens if nothing goes wrong.
 """
 
 import json
-import os.path
 import threading
+import time
 import types
 import unittest.mock
 
@@ -37,6 +38,8 @@ class Busy(Exception):
 class Disk(dict):
     """The files of one balancer; what `_utils/keeper.py` does with real ones."""
 
+    replaced = {}  # value: what it replaced where it was written first
+
     def get(self, folder, key):
         return tuple(self.read(f"{folder}/{key}.json") or (None, 0))
 
@@ -44,7 +47,7 @@ class Disk(dict):
         now, found = self.get(folder, key)
         if found != revision:
             return False, now, found
-        new = new or revision + 1
+        self.replaced.setdefault(value, now)
         self.replace(f"{folder}/{key}.json", [value, new])
         return True, value, new
 
@@ -53,6 +56,9 @@ class Disk(dict):
 
     def replace(self, path, content):
         self[path] = json.dumps(content)
+
+    def stamp(self, folder, key):
+        self.replace(f"{folder}/{key}.json", {"at": 0})
 
     def keys_in(self, folder):
         names = (path.rpartition("/") for path in list(self))
@@ -70,12 +76,12 @@ class Balancer:
     def __init__(self, world, name):
         self.world, self.name, self.disk = world, name, Disk()
         keeper = {"keeper.get": self.disk.get, "keeper.read": self.disk.read,
-                  "keeper.keys": self.disk.keys_in}
-        for do in ("put", "replace"):
+                  "keeper.keys": self.disk.keys_in, "keeper.lately": lambda *_: False}
+        for do in ("put", "replace", "stamp"):
             keeper[f"keeper.{do}"] = self._writing(getattr(self.disk, do))
         utils = Utils(keeper | {"hands.is_fresh": lambda view: True})
         away = lambda vm: not world.hears(name, vm)  # noqa: E731
-        salt = {"marks.read": lambda: {"confirmed": {vm: {"why": None} for vm in world.words}},
+        salt = {"marks.read": lambda: {"confirmed": dict(world.words)},
                 "heartbeat.unreachable": away, "heartbeat.in_reach": lambda vm: not away(vm),
                 "heartbeat.view": dict, "heartbeat.claims": lambda vm: {KEY: [1, 0]},
                 "fencing.off": self._off}
@@ -84,8 +90,7 @@ class Balancer:
         self.copies.log, self.copies._turn = unittest.mock.Mock(), self._turn
         self.copies.os = types.SimpleNamespace(
             unlink=self._writing(self.disk.unlink), makedirs=lambda *_, **__: None,
-            path=types.SimpleNamespace(exists=self.disk.__contains__, basename=os.path.basename))
-        self.copies.AGAIN = 0
+            path=types.SimpleNamespace())
         self.reset()
 
     def reset(self):
@@ -126,7 +131,7 @@ class Balancer:
         fate = world.choose(*(f"{self.name} tells {vm} {function}, which {what}" for what in FATES))
         if fate == 3:
             world.late.append(job)
-        answer = world.carry(job) if fate in (0, 2) else None
+        answer = world.carry(job) if fate in (0, 2) and world.hears(vm, self.name) else None
         world.step(self)
         return (answer, None) if fate == 0 and not lost() else (None, None)
 
@@ -186,17 +191,18 @@ class World(dict):
     def __init__(self, driver):
         self.driver, self.cluster = driver, pillars.cluster()
         self.cluster["arbiter"] = {"driver": driver, "members": []}
-        self.done = threading.Semaphore(0)
-        self.words, self.late, self.problems = set(), [], []
+        self.done, self.turns = threading.Semaphore(0), TURNS
+        self.words, self.late, self.cuts, self.problems, self.carried = {}, [], set(), [], []
         for name in NAMES:
             self[name] = Balancer(self, name)
 
     def hears(self, name, vm):
-        return self[vm].powered and (not self.link_cut or name == vm)
+        return self[vm].powered and (vm, name) not in self.cuts
 
     def carry(self, job):
         """Carry a job out; return its answer, None if there is nobody to answer in time."""
         vm, function, arguments = job
+        self.carried.append((vm, function))
         balancer = self[vm]
         if not balancer.powered:
             return None
@@ -212,18 +218,18 @@ class World(dict):
         finally:
             self.handling = before
 
-    def run(self, schedule, turns=TURNS):
+    def run(self, schedule, turns=None):
         """Follow a schedule; return [(what was taken, how many choices there were)]."""
         self.schedule, self.taken, self.story, self.problems = schedule, [], [], []
-        self.link_cut, self.handling, self.numbers = False, False, 0
-        self.words.clear()
-        self.late.clear()
+        self.handling, self.numbers = False, 0
+        for each in (self.words, self.late, self.cuts, self.carried, Disk.replaced):
+            each.clear()
         self.parents, self.known = {"v0": None}, ["v0"]
         for balancer in self.values():
             balancer.reset()
             balancer.disk.replace(f"{balancer.copies.DIRECTORY}/{KEY}.json", ["v0", 1])
-            balancer.disk.replace(f"{balancer.copies.RUN}/compared", {})
-        for name in turns:
+            balancer.disk.stamp(balancer.copies.RUN, "compared")
+        for name in turns or self.turns:
             self._wait_for(self[name])
             self._events()
             if self[name].powered:
@@ -266,15 +272,23 @@ class World(dict):
             events[number - 1][1]()
 
     def _possible(self, running):
-        found = [("the link is healed" if self.link_cut else "the link is cut", self._switch_link)]
+        both = {NAMES, NAMES[::-1]}
+        found = [("the link is healed", self.cuts.clear)] if self.cuts else [
+            ("the link is cut", lambda: self.cuts.update(both)),
+            *((f"{one} is heard by {other} no more", lambda c=(one, other): self.cuts.add(c))
+              for one, other in sorted(both))]
         for balancer in self.values():
             name = balancer.name
+            if name in self.words:
+                found.append((f"that {name} is dead is forgotten",
+                              lambda n=name: self.words.pop(n)))
             if balancer.powered:
                 found.append((f"{name} loses its power", lambda b=balancer: self.cut_power(b)))
+                found.append((f"another thread looks on {name}", lambda b=balancer: self._look(b)))
             else:
-                found.append((f"{name} boots", lambda b=balancer: self._boot(b)))
-                if self.driver == "operator" and name not in self.words:
-                    found.append((f"{name} is confirmed dead", lambda n=name: self.words.add(n)))
+                found.append((f"{name} boots", balancer.boot))
+                if name not in self.words:
+                    found.append((f"{name} is confirmed dead", lambda n=name: self._say(n)))
             task = balancer.task
             if task and not task.over and not task.cut and balancer is not running:
                 found.append((f"{name} does a step", task.resume))
@@ -282,16 +296,22 @@ class World(dict):
                   for job in self.late]
         return found
 
-    def _switch_link(self):
-        self.link_cut = not self.link_cut
+    def _say(self, name):
+        self.words[name] = {"since": time.time(), "why": None}
+
+    def _look(self, balancer):
+        """Read the record as one step, whatever the balancer's own task has half done."""
+        before, self.handling = self.handling, True
+        try:
+            self.read(balancer)
+        except (Busy, CommandExecutionError):
+            pass
+        finally:
+            self.handling = before
 
     def _deliver(self, job):
         self.late.remove(job)
         self.carry(job)
-
-    def _boot(self, balancer):
-        balancer.boot()
-        self.words.discard(balancer.name)  # a word speaks of a moment, see marks.LASTING
 
     def cut_power(self, balancer):
         """Also what was on its way to it is gone."""
@@ -300,27 +320,31 @@ class World(dict):
         if balancer.task:
             balancer.task.cut = True  # when it is told to go on
 
-    def change(self, balancer):
-        """Read the record, act on it, and ask for the next one; what is granted is acted on."""
+    def read(self, balancer):
+        """Read the record and act on it; return ``[value, revision]``."""
         value, revision = balancer.copies.get(KEY)
         self.story.append(f"{balancer.name} reads {value}, revision {revision}")
         self.act(balancer, value)
+        return value, revision
+
+    def change(self, balancer):
+        """Read the record, act on it, and ask for the next one; what is granted is acted on."""
+        value, revision = self.read(balancer)
         self.numbers += 1
-        new = f"v{self.numbers}"
+        new = f"v{self.numbers * 7 % 10}{self.numbers}"  # in no order: the greater text wins a tie
         self.parents[new] = value
         written, now, revision = balancer.copies.put(KEY, new, revision)
         said = f"is granted {new} after {value}" if written else f"is refused, there is {now}"
         self.story.append(f"{balancer.name} {said}, revision {revision}")
         if written:
-            self.act(balancer, new, granted=True)
+            self.act(balancer, new)
+            if Disk.replaced[new] != value:
+                self.problems.append(f"{new} was granted after {value}, over {Disk.replaced[new]}")
 
-    def act(self, balancer, value, granted=False):
-        """
-        Note that somebody acts on a record. Whatever was acted on before must be its ancestor; of
-        a mere reading, which may be late, it may also be the descendant.
-        """
+    def act(self, balancer, value):
+        """Note that somebody acts on a record: it comes from all acted on, or they from it."""
         for other in self.known:
-            if not (other in self.line(value) or (not granted and value in self.line(other))):
+            if other not in self.line(value) and value not in self.line(other):
                 self.problems.append(f"{balancer.name} acts on {value}, others did on {other}")
         self.known.append(value)
 
@@ -334,18 +358,19 @@ class World(dict):
 
     def _end(self):
         """Whatever has happened: with power and link both agree in the end, and go on."""
-        self.schedule, self.link_cut = lambda options: 0, False
+        self.schedule = lambda options: 0
+        self.cuts.clear()
         for job in list(self.late):
             self._deliver(job)
         for balancer in self.values():
             if not balancer.powered:
-                self._boot(balancer)
+                balancer.boot()
         self.story.append("all is well again")
-        for name in (*NAMES, *NAMES):
+        for count, name in enumerate((*NAMES, *NAMES)):
             try:
                 self.change(self[name])
             except CommandExecutionError as error:
-                if name == NAMES[1]:
+                if count >= len(NAMES):
                     self.problems.append(f"{name} cannot go on: {error}")
         entries = [balancer.copies.own(KEY) for balancer in self.values()]
         if entries[0] != entries[1]:
