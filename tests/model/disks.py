@@ -88,9 +88,7 @@ class Balancer:
         self.copies = load("_modules/copies.py", salt=salt, utils=utils, grains={"id": name},
                            pillar={"cluster": world.cluster})
         self.copies.log, self.copies._turn = unittest.mock.Mock(), self._turn
-        self.copies.os = types.SimpleNamespace(
-            unlink=self._writing(self.disk.unlink), makedirs=lambda *_, **__: None,
-            path=types.SimpleNamespace())
+        self.copies.os = types.SimpleNamespace(unlink=self._writing(self.disk.unlink))
         self.reset()
 
     def reset(self):
