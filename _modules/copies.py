@@ -213,7 +213,7 @@ def agreed(key):
 
 
 def _go_on_without(vm, why, met):
-    """Change records without ``vm``, dead for certain, until it has compared, and since `_met`."""
+    """Change records without the dead ``vm`` until it compares; raise if it has since ``met``."""
     with _turn(".without"):
         if _met() != met:
             raise CommandExecutionError(f"{vm} is back and has compared: try again")

@@ -25,7 +25,8 @@ def trial(manned, tmp_path, request):
 
 
 def holders(trial):
-    return {resource: trial.holder(resource) for resource in DATA}
+    known = trial.holders()
+    return {resource: known[resource] for resource in DATA}
 
 
 @pytest.mark.parametrize("resource", ["director", "files", "database"])

@@ -169,8 +169,7 @@ def test_a_broken_rule_is_found(broken, monkeypatch):
 def two_at_once(world):
     """Both ask, then both write; lb2's change wins, and lb1 does not hear of it."""
     world.turns, step = ("lb2", "lb1"), "lb2 does a step"
-    asked = [lambda vm=vm: (vm, "copies.adopt") in world.carried for vm in ("lb1", "lb2")]
-    scripted(world, (step, asked[0]), (None, asked[1]),
+    scripted(world, (step, told_of(world, "lb1")), (None, told_of(world, "lb2")),
              (None, lambda: world["lb1"].copies.own("files")[0] == "v42"),
              (step, said(world, "lb2 is granted v71", "lb2 is refused")), "the link is cut")
 
@@ -188,13 +187,17 @@ def two_words(world):
 def two_in_doubt(world):
     """Both have written and told nobody; lb2 dies, by a true word, and comes back."""
     world.turns, step = ("lb2", "lb1", "lb1", "lb1"), "lb2 does a step"
-    asked = [lambda vm=vm: (vm, "copies.adopt") in world.carried for vm in ("lb1", "lb2")]
     own = lambda vm: world[vm].copies.own("files")[0]  # noqa: E731
-    scripted(world, (step, asked[0]), (None, asked[1]), (None, lambda: own("lb1") == "v42"),
+    scripted(world, (step, told_of(world, "lb1")), (None, told_of(world, "lb2")),
+             (None, lambda: own("lb1") == "v42"),
              (step, lambda: own("lb2") == "v71"), "the link is cut", "lb2 loses its power",
              (None, over(world, "lb1")), "lb2 is confirmed dead",
              (None, said(world, "lb1 is refused")), "another thread looks on lb1", "lb2 boots",
              "the link is healed")
+
+
+def told_of(world, vm):
+    return lambda: (vm, "copies.adopt") in world.carried
 
 
 def said(world, *sentences):
