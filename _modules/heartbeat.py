@@ -10,6 +10,7 @@ import time
 from salt.exceptions import CommandExecutionError
 
 VIEW = "/run/cluster/heartbeat.json"
+SEEN = 1  # a kind of claim, see `_utils/heartbeat.py`
 
 
 def __virtual__():
@@ -80,6 +81,21 @@ def claims(vm):
         salt lb1 heartbeat.claims file1
     """
     return _peer(vm).get("claims", {})
+
+
+def gave_up(vm, resource, epoch):
+    """
+    Return whether ``vm`` says that it took ``epoch`` of ``resource``, or a later one, and does not
+    serve it: a deactivate that has come to its end, even if its answer never comes.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt lb1 heartbeat.gave_up file1 files 4
+    """
+    taken, kind = claims(vm).get(resource, (0, None))
+    return kind == SEEN and taken >= epoch
 
 
 def in_reach(vm):

@@ -1,6 +1,7 @@
 """
 The hands of a list of steps, see `_utils/steps.py`: the own VM is moved in this process, others by
-jobs, and a VM that is not heard any more is not waited for.
+jobs, and a VM that is not heard any more is not waited for, nor is the answer of one whose
+heartbeats say that it has given up what it was asked to give up.
 """
 
 import contextlib
@@ -20,12 +21,23 @@ class Hands:
 
     def ask(self, vm, function, arguments, published):
         """Return ``(answer, problem)`` of a job, ``(None, None)`` if the VM says nothing."""
+        def over():
+            return self._lost(vm) or self._gave_up(vm, function, arguments)
+
         try:
-            return self.jobs.ask(
-                vm, function, arguments, arguments["deadline"], lambda: self._lost(vm), published
+            answer, problem = self.jobs.ask(
+                vm, function, arguments, arguments["deadline"], over, published
             )
         except (SaltException, OSError) as error:
             return None, f"the job could not be published: {error}"
+        if answer is None and problem is None and self._gave_up(vm, function, arguments):
+            return {"active": False, "reason": "its heartbeats say so; no answer came"}, None
+        return answer, problem
+
+    def _gave_up(self, vm, function, arguments):
+        resource, _, do = function.partition(".")
+        said = (vm, resource, arguments["epoch"])
+        return do == "deactivate" and bool(self.attempt("heartbeat.gave_up", *said)[0])
 
     def _lost(self, vm):
         return bool(self.attempt("heartbeat.unreachable", vm)[0])

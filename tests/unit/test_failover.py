@@ -93,6 +93,9 @@ class Site:
         line = json.loads(json.dumps(line))
         self.log = [*[old for old in self.log if old["id"] != line["id"]], line]
 
+    def heartbeat_gave_up(self, vm, resource, epoch):
+        return False
+
     def heartbeat_unreachable(self, vm):
         return vm in self.lost
 

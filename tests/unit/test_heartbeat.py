@@ -228,3 +228,22 @@ def test_whether_a_job_can_reach_a_vm_follows_from_what_is_heard(
     at = time.clock_gettime(time.CLOCK_BOOTTIME) - age
     (tmp_path / "view.json").write_text(json.dumps({"at": at, "peers": {"lb2": peer}}))
     assert (module.unreachable("lb2"), module.in_reach("lb2")) == (unreachable, in_reach)
+
+
+@pytest.mark.parametrize(("claim", "age", "gave_up"), [
+    ([4, heartbeat.SEEN], 1, True),
+    ([5, heartbeat.SEEN], 1, True),
+    ([3, heartbeat.SEEN], 1, False),  # it has not begun
+    ([3, heartbeat.HELD], 1, False),
+    ([5, heartbeat.HELD], 1, False),
+    ([4, heartbeat.HEARSAY], 1, False),  # what another one took; it may still serve
+    (None, 1, False),
+    ([4, heartbeat.SEEN], 9, False),
+])
+def test_who_took_a_later_epoch_and_does_not_serve_has_given_up(claim, age, gave_up, tmp_path):
+    module = load("_modules/heartbeat.py", grains={"id": "lb1"})
+    module.VIEW = str(tmp_path / "view.json")
+    peer = {"state": "up", "links": {}, "claims": {"files": claim} if claim else {}}
+    at = time.clock_gettime(time.CLOCK_BOOTTIME) - age
+    (tmp_path / "view.json").write_text(json.dumps({"at": at, "peers": {"file1": peer}}))
+    assert module.gave_up("file1", "files", 4) is gave_up
