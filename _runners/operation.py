@@ -33,7 +33,7 @@ GIVEN_UP = 5
 READY = 60
 
 
-def switch(resource, vm, lose_writes_of=None):
+def switch(resource, vm, lose_writes_of=None, confirm_dead=None):
     """
     Move ``resource`` to ``vm``; use `ha.switch`.
 
@@ -46,6 +46,10 @@ def switch(resource, vm, lose_writes_of=None):
     view = _look()
     if resource not in view["records"]:
         return _no(f"{resource!r} is no resource; known: {', '.join(view['records'])}")
+    if confirm_dead and not lose_writes_of:
+        return _no(f"Nothing was done: without lose_writes_of it is ha.confirm_dead {confirm_dead}")
+    if confirm_dead:
+        return _by_word(view, confirm_dead, None, lambda: switch(resource, vm, lose_writes_of))
     forced = {"lose_writes_of": lose_writes_of} if lose_writes_of else {}
     decision = __utils__["moves.switch"](view, resource, vm, **forced)
     if decision.rejected:
@@ -163,10 +167,14 @@ def confirm_dead(where, lose_writes_of=None):
 
         salt-run ha.confirm_dead server1
     """
-    view = _look()
-    cluster = view["cluster"]
-    vms = __utils__["leaving.names"](cluster, where)
-    driver = cluster["arbiter"]["driver"]
+    said, command = f"{where} is confirmed dead", f"ha.confirm_dead {where}"
+    return _by_word(_look(), where, lose_writes_of, lambda: _go_on(said, command))
+
+
+def _by_word(view, where, lose_writes_of, act):
+    """Return the answer of ``act``, or why nobody's word is taken that ``where`` is dead."""
+    vms = __utils__["leaving.names"](view["cluster"], where)
+    driver = view["cluster"]["arbiter"]["driver"]
     if driver == "etcd":
         return _refused([_condition("NOT_ASKED", driver=driver)])
     alive = [vm for vm in vms if _judge(view, vm) == "alive"]
@@ -180,7 +188,7 @@ def confirm_dead(where, lose_writes_of=None):
         return _no(f"Nothing was done: no writes of {lose_writes_of} have to be given up for that")
     local("marks.add", "confirmed", where, "lose_writes" if lose_writes_of else None)
     try:
-        return _go_on(f"{where} is confirmed dead", f"ha.confirm_dead {where}")
+        return act()
     finally:
         local("marks.remove", "confirmed", where)  # of this silence, not of the next one
 
@@ -223,9 +231,11 @@ def _unprepared(view, decision):
 
 def _go_on(told, what):
     """Decide anew, now that an operator has said something."""
-    reason = __utils__[DECIDE](_look()).reason
-    problem = _perform(what, DECIDE)
-    return _no(f"{told}, but:\n{problem}") if problem else _yes(f"{told}. {reason}.")
+    decision = __utils__[DECIDE](_look())
+    if problem := _perform(what, DECIDE):
+        return _no(f"{told}, but:\n{problem}")
+    left = __utils__["story.refusals"](decision.rejected)
+    return _yes(f"{told}. {decision.reason}." + (f"\nNot done:\n{left}" if left else ""))
 
 
 def _empty(where, vms):

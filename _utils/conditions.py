@@ -19,7 +19,7 @@ class Condition(enum.Enum):
     # The arbiter answered: there is no record. The first bring-up is the states' business.
     NOT_FOUNDED = ("{resource} was never founded", "salt '*' state.apply")
     # The record says founding; until the first mirror nobody but the founder may change it.
-    FOUNDING = ("{holder} is still founding {resource}", "salt {holder} state.apply")
+    FOUNDING = ("{holder} is still founding {resource}", "salt '*' state.apply")
     # A VM proves (on its disk or in a heartbeat) an epoch that the record has not reached.
     RECORD_OUTDATED = (
         "{vm} has seen epoch {seen} of {resource}, the record says {epoch}: the arbiter's data is "
@@ -46,13 +46,13 @@ class Condition(enum.Enum):
     NOT_MIRRORED = (
         "{vm} lacks what {holder} acknowledged alone in epoch {epoch}: all writes since the mirror "
         "was lost would be gone; bring {holder} back",
-        "salt-run ha.switch {resource} {vm} lose_writes_of={holder}",
+        "salt-run ha.switch {resource} {vm} lose_writes_of={holder}{word}",
     )
     # The standby itself says that its copy is not complete, or cannot be applied.
     STANDBY_UNFIT = (
         "{vm} itself says that it cannot take {resource} over: it may lack what {holder} "
         "acknowledged; bring {holder} back",
-        "salt-run ha.switch {resource} {vm} lose_writes_of={holder}",
+        "salt-run ha.switch {resource} {vm} lose_writes_of={holder}{word}",
     )
     # The standby is heard, but does not say whether it could take over.
     STANDBY_UNKNOWN = ("{vm} does not say whether it can take {resource} over", None)
@@ -66,6 +66,11 @@ class Condition(enum.Enum):
     )
     # Driver "operator": silence is no proof of death, and there is nobody to ask.
     UNCONFIRMED = ("nobody has confirmed that {vm} is dead", "salt-run ha.confirm_dead {where}")
+    # The same, where what only that VM has would be given up at once.
+    LOSS_UNCONFIRMED = (
+        "nobody has confirmed that {holder} is dead, whose writes are to be given up",
+        "salt-run ha.switch {resource} {vm} lose_writes_of={holder}{word}",
+    )
     # Drivers without a third machine: this balancer booted after the other one was heard last.
     NOT_COMPARED = (
         "{me} has not compared its records with {vm} since it booted: what was changed and "

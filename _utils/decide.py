@@ -108,8 +108,12 @@ class Case(NamedTuple):
         return f"{vm} is silent on every link"
 
     def is_in(self, vm, names):
-        server = self.view["cluster"]["vms"][vm].get("server")
+        server = self.server(vm)
         return vm in names or (server is not None and server in names)
+
+    def server(self, vm):
+        """Return where ``vm`` runs; None also of a holder that has left the pillar."""
+        return (self.view["cluster"]["vms"].get(vm) or {}).get("server")
 
     def absent(self, vm):
         return self.is_in(vm, self.view.get("absent", ()))
@@ -392,8 +396,8 @@ def _fence(case, vm, reason):
     if case.view["driver"] != "fencing" or not case.data:
         return []
     confirmed = case.is_in(vm, case.view.get("confirmed", ()))
-    server = case.view["cluster"]["vms"][vm].get("server")
-    return [{"do": "fence", "vm": vm, "server": server, "reason": reason, "confirmed": confirmed}]
+    told = {"vm": vm, "server": case.server(vm), "reason": reason, "confirmed": confirmed}
+    return [{"do": "fence", **told}]
 
 
 def _promote(case, why, alive=False):

@@ -17,7 +17,7 @@ def takeover(case, standby, alive, planned=False):
 
     planned: an operator asks; how often the resource moved by itself is no matter then.
     """
-    facts = {"vm": standby, "holder": case.holder}
+    facts = {"vm": standby, "holder": case.holder, "word": "" if alive else _word(case)}
     if case.absent(standby):
         return "ABSENT_ON_PURPOSE", facts
     if not case.record["mirrored"]:
@@ -58,7 +58,9 @@ def forced(case, standby, named, state):
         return "NOTHING_TO_LOSE" if fit else "STANDBY_UNKNOWN", facts
     if state != "lost" and case.held(holder) != 0:
         return "HOLDER_LIVES", facts
-    return death(case, holder) if state == "lost" else None
+    if state != "lost" or death(case, holder) is None:
+        return None
+    return "LOSS_UNCONFIRMED", {**facts, "word": _word(case)}
 
 
 def death(case, vm):
@@ -67,12 +69,25 @@ def death(case, vm):
 
     Without a third machine and without fencing, only an operator tells death from silence.
     """
-    if case.view["driver"] != "operator" or not case.data:
+    if not _is_by_word(case) or case.is_in(vm, case.view.get("confirmed", ())):
         return None
-    if case.is_in(vm, case.view.get("confirmed", ())):
-        return None
-    server = case.view["cluster"]["vms"][vm].get("server")
-    return "UNCONFIRMED", {"vm": vm, "where": server or vm}
+    return "UNCONFIRMED", {"vm": vm, "where": _dead(case, vm)}
+
+
+def _is_by_word(case):
+    return case.view["driver"] == "operator" and case.data
+
+
+def _word(case):
+    """Return what a command that gives the holder's writes up needs besides: that it is dead."""
+    return f" confirm_dead={_dead(case, case.holder)}" if _is_by_word(case) else ""
+
+
+def _dead(case, vm):
+    """Return whose death to confirm: the server's if none of its VMs may be alive, else ``vm``."""
+    server = case.server(vm)
+    there = [name for name in case.view["cluster"]["vms"] if case.server(name) == server]
+    return server if server and all(case.judge(name)[0] == "lost" for name in there) else vm
 
 
 def _flaps(case):

@@ -240,13 +240,28 @@ def test_a_resource_that_flaps_stays_until_somebody_has_looked(history, moves):
         assert "moved 4 times within 10 min" in entry["sentence"]
 
 
+def test_a_holder_that_has_left_the_pillar_stops_nobody_else():
+    world = World().record("database", holder="db3").lose("lb1")
+    for view in world.view["views"].values():
+        view["db3"] = {**healthy("db1"), "links": linked("lost")}
+    assert world.steps("director")[0] == "swap promote lb2 @70"
+    assert world.steps("database")[0].startswith("swap promote")
+
+
 def test_the_operator_confirms_a_server_and_the_failover_goes_on():
-    world = World(driver="operator", confirmed=["server1"]).lose("file1", "lb1")
+    world = World(driver="operator", confirmed=["server1"]).lose("lb1", "web1", "file1", "db1")
     assert world.steps("files")[0] == "swap promote file2 @71"
     world.view["confirmed"] = []
     assert world.steps("files") == []
     assert world.steps("director")[0] == "swap promote lb2 @70"
     assert world.decide().rejected[0]["command"] == "salt-run ha.confirm_dead server1"
+
+
+def test_a_death_is_to_be_confirmed_of_what_is_silent_and_of_no_more():
+    """The server's other VMs are heard: of it as a whole nobody's word would be taken."""
+    refused = World(driver="operator").lose("file1").decide().rejected[0]
+    assert (refused["condition"], refused["command"]) == (
+        "UNCONFIRMED", "salt-run ha.confirm_dead file1")
 
 
 def test_without_an_arbiter_the_lost_holder_is_switched_off_before_anything_else():

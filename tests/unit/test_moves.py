@@ -119,6 +119,21 @@ def test_an_operator_gives_up_the_writes_of_a_dead_holder_by_its_name():
     assert decision.actions["files"][2]["lose_writes"] is True
 
 
+@pytest.mark.parametrize(("lost", "dead"), [
+    (["file1"], "file1"), (["lb1", "web1", "file1", "db1"], "server1")])
+@pytest.mark.parametrize("world", [unmirrored, lambda: mirrored(World(), fit=False)])
+def test_where_only_a_person_tells_death_the_command_says_both(world, lost, dead):
+    world = world().lose(*lost)
+    world.view["driver"] = "operator"
+    command = f"salt-run ha.switch files file2 lose_writes_of=file1 confirm_dead={dead}"
+    assert moves.switch(world.view, "files", "file2").rejected[0]["command"] == command
+    refused = moves.switch(world.view, "files", "file2", lose_writes_of="file1").rejected[0]
+    assert (refused["condition"], refused["command"]) == ("LOSS_UNCONFIRMED", command)
+    world.view["confirmed"] = [dead]
+    found = steps(moves.switch(world.view, "files", "file2", lose_writes_of="file1"))
+    assert found["files"][0] == "swap abandon file2 @71"
+
+
 def test_what_was_given_up_stays_given_up_until_the_new_holder_serves():
     """Its first activation failed: the record names it, and the command is repeated."""
     world = World().record("files", mirrored=False, holder="file2").say("file1", held={})
@@ -137,7 +152,7 @@ def test_what_was_given_up_stays_given_up_until_the_new_holder_serves():
     (lambda w: mirrored(w, fit=True).lose("file1"), "file1", "NOTHING_TO_LOSE"),
     (lambda w: mirrored(w, fit=None).lose("file1"), "file1", "STANDBY_UNKNOWN"),
     (lambda w: mirrored(w, fit=False), "file1", "HOLDER_LIVES"),
-    (lambda w: w.view.update(driver="operator") or w.lose("file1"), "file1", "UNCONFIRMED"),
+    (lambda w: w.view.update(driver="operator") or w.lose("file1"), "file1", "LOSS_UNCONFIRMED"),
 ])
 def test_writes_are_given_up_only_where_nothing_else_helps(arrange, named, condition):
     world = unmirrored()

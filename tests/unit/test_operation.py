@@ -34,6 +34,7 @@ class Site:
         self.members = {name: {"answers": True} for name in ("lb1", "lb2", "witness")}
         self.booting, self.here, self.unsure = [], [], None
         self.fails, self.log, self.driver, self.planned = False, [], "etcd", True
+        self.idle, self.then = [], 2  # holders that serve nothing; the side to which files moves
         self.__dict__.update(more)
         names = ("moves.switch", "moves.evacuate", "moves.restore", "decide.decide")
         utils = Utils(dict.fromkeys(names, self.plan) if self.planned else {})
@@ -112,7 +113,7 @@ class Site:
                     "error": "no disk"}
             return {"id": "x", "at": 1.0, "steps": [step], "result": "failed"}
         if "files" in decision.actions:
-            self.on = 2
+            self.on = self.then
         return {"id": "x", "at": 1.0, "steps": [], "result": "done"}
 
 
@@ -469,6 +470,14 @@ def test_a_death_gives_up_writes_only_where_just_the_dead_one_knew_who_served(
     found = site.operation.confirm_dead(where, lose)
     assert (found["right"], told in found["told"]) == (False, True), found
     assert site.done == []
+def test_what_a_confirmed_death_does_not_suffice_for_is_said():
+    dead = ["lb2", "web2", "file2", "db2"]
+    plan = [Decision({"database": [{"do": "swap"}]}, rejected=(REFUSED,))]
+    found = Site(on=2, driver="operator", silent=dead, plans=plan).operation.confirm_dead("server2")
+    assert found["right"] is True
+    assert "Not done:" in found["told"] and REFUSED["command"] in found["told"]
+
+
 
 
 def test_what_only_the_dead_one_knew_is_given_up_by_name():
@@ -479,6 +488,35 @@ def test_what_only_the_dead_one_knew_is_given_up_by_name():
 
 
 def test_who_is_heard_is_not_dead():
+def test_writes_are_given_up_of_a_holder_whose_death_is_confirmed_by_the_same_command():
+    dead = ["lb2", "web2", "file2", "db2"]
+    plans = [Decision({"files": [{"do": "swap"}]})]
+    site = Site(on=2, then=1, driver="operator", silent=dead, plans=plans)
+    found = site.operation.switch("files", "file1", "file2", "server2")
+    assert found == {"told": "file1 holds files now.", "right": True}
+    assert site.given == ("files", "file1", ("lose_writes_of", "file2"))
+    assert site.done == [("marks.add", "confirmed", "server2", None), ("carry_out", "files"),
+                         ("marks.remove", "confirmed", "server2")]
+
+
+@pytest.mark.parametrize(("more", "words", "told"), [
+    ({"driver": "operator", "silent": []}, ("file2", "server2"), "[STILL_ALIVE]"),
+    ({}, ("file2", "server2"), "[NOT_ASKED]"),
+    ({"driver": "operator", "unsure": "lb2"}, ("file2", "server2"), "[NOT_COMPARED]"),
+    ({"driver": "operator"}, (None, "server2"), "ha.confirm_dead server2"),
+    ({"driver": "operator"}, ("file2", "server9"), "server9"),
+])
+def test_a_death_that_cannot_be_confirmed_gives_up_nothing(more, words, told):
+    plan = [Decision({"files": [{"do": "swap"}]})]
+    site = Site(**{"on": 2, "silent": ["lb2", "web2", "file2", "db2"], "plans": plan, **more})
+    try:
+        found = site.operation.switch("files", "file1", *words)
+    except ValueError as error:  # ha.switch makes the same answer of it
+        found = {"told": str(error), "right": False}
+    assert (found["right"], told in found["told"]) == (False, True), found
+    assert site.done == []
+
+
     site = Site(driver="operator", silent=["lb2", "web2", "db2"])
     found = site.operation.confirm_dead("server2")
     assert found["told"].endswith("file2 is heard, so it is not dead [STILL_ALIVE]")
