@@ -7,6 +7,8 @@ import logging
 import salt.pillar
 from salt.exceptions import SaltException
 
+log = logging.getLogger(__name__)
+
 
 def react(tag=None, data=None):
     """
@@ -73,13 +75,15 @@ def status():
     return {**facts, "retcode": 0 if right else 1}
 
 
-def switch(resource=None, vm=None, lose_writes_of=None):
+def switch(resource=None, vm=None, lose_writes_of=None, confirm_dead=None, *more, **named):
     """
     Move ``resource`` (director, files, database) to ``vm``, without losing anything.
 
     Refuses before the first step, with the reason and exit code 1, if ``vm`` could not carry it.
     lose_writes_of: the present holder, to take over from it although ``vm`` lacks what it
     acknowledged, or cannot prove to have it; the refusal without it says what would be lost.
+    confirm_dead: the silent holder's VM or server, dead for certain (see `ha.confirm_dead`), where
+    the driver cannot find out by itself.
 
     CLI Example:
 
@@ -87,11 +91,13 @@ def switch(resource=None, vm=None, lose_writes_of=None):
 
         salt-run ha.switch files file2
         salt-run ha.switch files file2 lose_writes_of=file1
+        salt-run ha.switch files file2 lose_writes_of=file1 confirm_dead=server1
     """
-    return _do("switch", {"RESOURCE": resource, "VM": vm}, lose_writes_of)
+    words = {"RESOURCE": resource, "VM": vm}
+    return _do("switch", words, lose_writes_of, confirm_dead, wrong=(more, named))
 
 
-def evacuate(where=None, why=None):
+def evacuate(where=None, *why, **named):
     """
     Take a server (or VM) out of service: drain its web servers, move what it holds, mark it absent.
 
@@ -104,10 +110,11 @@ def evacuate(where=None, why=None):
 
         salt-run ha.evacuate server1 'new memory'
     """
-    return _do("evacuate", {"SERVER": where}, why)
+    why = " ".join(map(str, [*why, *([named.pop("why")] if "why" in named else [])])) or None
+    return _do("evacuate", {"SERVER": where}, why, wrong=((), named))
 
 
-def restore(where=None, timeout=900):
+def restore(where=None, timeout=900, *more, **named):
     """
     Bring a server (or VM) back into service, and wait ``timeout`` seconds for its mirrors.
 
@@ -121,10 +128,10 @@ def restore(where=None, timeout=900):
     """
     if wrong := _no_number("restore", "timeout", timeout, "seconds"):
         return wrong
-    return _do("restore", {"SERVER": where}, timeout)
+    return _do("restore", {"SERVER": where}, timeout, wrong=(more, named))
 
 
-def confirm_dead(where=None, lose_writes_of=None):
+def confirm_dead(where=None, lose_writes_of=None, *more, **named):
     """
     Say that a server (or VM) is dead for certain: powered off, seen with your own eyes.
 
@@ -139,10 +146,10 @@ def confirm_dead(where=None, lose_writes_of=None):
         salt-run ha.confirm_dead server1
         salt-run ha.confirm_dead server1 lose_writes_of=server1
     """
-    return _do("confirm_dead", {"SERVER": where}, lose_writes_of)
+    return _do("confirm_dead", {"SERVER": where}, lose_writes_of, wrong=(more, named))
 
 
-def acknowledge(resource=None):
+def acknowledge(resource=None, *more, **named):
     """
     Let a resource move by itself again, after it did so too often and you have found out why.
 
@@ -152,7 +159,7 @@ def acknowledge(resource=None):
 
         salt-run ha.acknowledge files
     """
-    return _do("acknowledge", {"RESOURCE": resource})
+    return _do("acknowledge", {"RESOURCE": resource}, wrong=(more, named))
 
 
 def explain(count=1):
@@ -181,20 +188,27 @@ def _no_number(what, name, value, unit):
     return {what: told, "retcode": 1}
 
 
-def _do(what, needed, *more):
+def _do(what, needed, *more, wrong):
     """
     Have `operation` do it.
 
-    needed: {name: value} of what must be given; Salt itself would say so with exit code 0.
+    needed: {name: value} of what must be given; wrong: words and {name: value} that mean nothing.
+    Salt itself would refuse either with exit code 0, after which a script goes on; so it would
+    after a TypeError.
     """
-    if None in needed.values():
-        return {what: f"nothing was done; it is: salt-run ha.{what} {' '.join(needed)}",
+    surplus = [*map(str, wrong[0]), *(f"{name}={value}" for name, value in wrong[1].items())]
+    if None in needed.values() or surplus:
+        told = f", without {' '.join(surplus)}" if surplus else ""
+        return {what: f"nothing was done; it is: salt-run ha.{what} {' '.join(needed)}{told}",
                 "retcode": 1}  # fmt: skip
     try:
         done = __salt__[f"operation.{what}"](*needed.values(), *more)
     except (SaltException, ValueError) as error:
         # A runner's exception would be a traceback at a terminal.
         done = {"told": str(error), "right": False}
+    except Exception as error:
+        log.exception("ha.%s broke off", what)
+        done = {"told": f"it broke off: {error!r}; look at ha.status", "right": False}
     return done["told"] if done["right"] else {what: done["told"], "retcode": 1}
 
 

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import unittest.mock
 
 import pytest
 import yaml
@@ -119,7 +120,7 @@ def test_a_status_that_cannot_be_had_says_why():
 
 
 @pytest.mark.parametrize(("command", "arguments"), [
-    ("switch", ("files", "file2", None)), ("evacuate", ("server1", None)),
+    ("switch", ("files", "file2", None, None)), ("evacuate", ("server1", None)),
     ("restore", ("server1", 900)), ("confirm_dead", ("server1", None)), ("acknowledge", ("files",)),
 ])
 def test_a_command_exits_1_with_the_reason_unless_it_did_what_was_asked(command, arguments):
@@ -155,8 +156,44 @@ def test_a_failure_is_a_sentence_and_no_traceback():
     ("acknowledge", [], "salt-run ha.acknowledge RESOURCE"),
     ("explain", ["five"], "count must be a whole number of decisions above 0, not 'five'"),
     ("explain", [0], "count must be"), ("explain", [True], "count must be"),
+    ("switch", ["files", "file2", "file1", "server1", "x"], "VM, without x"),
+    ("restore", ["server1", 60, "now"], "SERVER, without now"),
+    ("confirm_dead", ["server1", "server1", "server2"], "SERVER, without server2"),
+    ("acknowledge", ["files", "database"], "RESOURCE, without database"),
 ])
 def test_a_wrong_argument_is_named_and_nothing_is_begun(command, words, named):
     """Salt itself would say so with exit code 0, or begin and break off."""
     found = getattr(runner({}), command)(*words)
     assert found["retcode"] == 1 and named in found[command]
+
+
+@pytest.mark.parametrize("words", [
+    ("switch", "files", "file2", "lose_write_of=file1"), ("evacuate", "server1", "reason=memory"),
+    ("restore", "server1", "time=60"), ("confirm_dead", "server1", "lose_writes=server1"),
+    ("acknowledge", "files", "by=me"),
+])
+def test_a_name_that_is_misspelled_ends_a_script(master, words):
+    argv = [SALT_RUN, "-c", str(master / "etc"), "--log-level=quiet", "--out=json",
+            f"ha.{words[0]}", *words[1:]]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, f"without {words[-1]}" in done.stdout) == (1, True), done.stdout
+
+
+def test_the_reason_of_an_evacuation_may_be_several_words():
+    given = []
+
+    def work(*words):
+        given.append(words)
+        return {"told": "done", "right": True}
+
+    ha = runner({"operation.evacuate": work})
+    assert ha.evacuate("server1", "new", "memory") == ha.evacuate("server1", why="a fan") == "done"
+    assert given == [("server1", "new memory"), ("server1", "a fan")]
+
+
+def test_what_breaks_off_for_whatever_reason_ends_a_script():
+    """Salt takes a TypeError for wrong arguments, and exits with 0."""
+    ha = runner({"operation.evacuate": lambda *_: {}[["server1"]]})
+    ha.log = unittest.mock.Mock()
+    found = ha.evacuate(["server1"])
+    assert found["retcode"] == 1 and "unhashable" in found["evacuate"]
