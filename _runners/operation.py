@@ -55,12 +55,12 @@ def switch(resource, vm, lose_writes_of=None, confirm_dead=None):
     if decision.rejected:
         lost = _lost(view, decision.rejected)
         return _refused([*decision.rejected, *lost])
-    if not decision.actions:
-        return _yes(f"{vm} holds {resource} already.")
-    if unready := _unready(view) or _unprepared(view, decision):
+    if decision.actions and (unready := _unready(view) or _unprepared(view, decision)):
         return unready
     problem = _perform(f"ha.switch {resource} {vm}", "moves.switch", resource, vm, **forced)
-    return _no(problem) if problem else _yes(f"{vm} holds {resource} now.")
+    if problem := problem or _unserved([], resource):
+        return _no(problem)
+    return _yes(f"{vm} holds {resource} {'now' if decision.actions else 'already'}.")
 
 
 def evacuate(where, why=None):
@@ -82,15 +82,16 @@ def evacuate(where, why=None):
     if unready := _unready(view) or _unprepared(view, decision):
         return unready
     web = __utils__["leaving.of_role"](view["cluster"], vms, "web")
+    back = [name for name in web if name not in view["absent"]]  # who is out on purpose stays out
     try:
         unheard = _drain(view, web, vms)
         problem = f"nothing was moved: {'; '.join(unheard)}" if unheard else None
         problem = problem or _leave(where, why, vms, web)
     except BaseException:  # the arbiter does not answer, or an operator's Ctrl-C
-        _undrain(view, web)
+        _undrain(view, back)
         raise
     if problem:
-        _undrain(view, web)
+        _undrain(view, back)
     return _no(problem) if problem else _yes(_farewell(where, vms))
 
 
@@ -100,9 +101,9 @@ def _leave(where, why, vms, web):
         return f"{problem}\n{where} is still in service; after having looked, repeat it."
     _await_idle(web)
     _say(f"{where} is marked absent")
-    __salt__["failover.local"]("marks.add", "absent", where, why)
     gone = False
     try:
+        __salt__["failover.local"]("marks.add", "absent", where, why)
         problem = _let_go(where) or _unserved(vms)
         gone = not problem
     finally:
@@ -261,20 +262,22 @@ def _let_go(where):
     return _perform(f"ha.evacuate {where}", "moves.evacuate", where)
 
 
-def _unserved(vms):
-    """Return what is not in good hands outside ``vms``, as text, or None."""
-    view = _look()
-    found = __utils__["leaving.held"](view["records"], view["views"], vms)
-    for resource, record in view["records"].items():
-        holder = record and record.get("holder")
-        if holder and holder not in vms and _judge(view, holder) != "alive":
-            found.append(f"{holder} holds {resource}, and is not heard")
-    return "; ".join(found) or None
+def _unserved(vms, resource=None):
+    """Return what (of ``resource``) is not served outside ``vms``, as text, or None."""
+    deadline = time.monotonic() + GIVEN_UP
+    while True:
+        view = _look()
+        records = {name: each for name, each in view["records"].items() if resource in (None, name)}
+        found = __utils__["leaving.held"](records, view["views"], vms)
+        found += __utils__["leaving.unserved"](records, view["views"])
+        if not found or time.monotonic() > deadline:
+            return "; ".join(found) or None
+        time.sleep(LOOK)  # until the heartbeats tell it, or the deadline
 
 
 def _farewell(where, vms):
     records = _look()["records"]
-    holders = ", ".join(f"{record['holder']} holds {name}" for name, record in records.items())
+    holders = ", ".join(f"{each['holder']} holds {name}" for name, each in records.items() if each)
     return (
         f"{where} is out of service: {holders}.\n"
         f"It is safe to power off {where} now ({', '.join(vms)}).\n"

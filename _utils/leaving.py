@@ -79,6 +79,23 @@ def held(records, views, vms):
     return found
 
 
+def unserved(records, views):
+    """
+    Return who holds a record and is not heard to serve by it, as sentences; views as for `held`.
+    """
+    found = []
+    for resource, record in records.items():
+        if not record:
+            continue
+        holder, epoch = record["holder"], record["epoch"]
+        told = [view[holder] for view in views.values() if _heard(view.get(holder))]
+        if not told:
+            found.append(f"{holder} holds {resource}, and is not heard")
+        elif not any((each.get("held") or {}).get(resource) == epoch for each in told):
+            found.append(f"{holder} has the record of {resource}, and does not serve it")
+    return found
+
+
 def _heard(told):
     states = [link["state"] for link in (told or {}).get("links", {}).values()]
     return told is not None and (not states or bool({"up", "late"} & set(states)))

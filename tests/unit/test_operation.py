@@ -56,7 +56,8 @@ class Site:
         record = {"epoch": 3, "mirrored": self.mirrored, "founding": False}
         names = {"director": "lb", "files": "file", "database": "db"}
         records = {key: {**record, "holder": f"{name}{self.on}"} for key, name in names.items()}
-        holders = {record["holder"]: {key: 3} for key, record in records.items()}
+        holders = {record["holder"]: {key: 3} for key, record in records.items()
+                   if record["holder"] not in self.idle}
         fit = {f"{key}.{what}": True for key in records for what in ("fit", "following", "service")}
         heard = {name: {"links": LOST if name in self.silent else UP, "silent": {}, "health": fit,
                         "held": holders.get(name, {})}
@@ -84,7 +85,7 @@ class Site:
         self.done.append((function, *arguments))
         if function == "marks.add" and arguments[0] == "absent":
             self.absent.append(arguments[1])
-        if function == "marks.remove" and arguments[0] == "absent":
+        if function == "marks.remove" and arguments[1] in self.absent:
             self.absent.remove(arguments[1])
         return {}
 
@@ -141,6 +142,14 @@ def test_a_switch_to_the_holder_does_nothing():
     site = Site()
     assert site.operation.switch("files", "file1")["told"] == "file1 holds files already."
     assert site.done == []
+
+
+@pytest.mark.parametrize("plans", [[], [Decision({"files": [{"do": "swap"}]})]])
+def test_a_holder_that_does_not_serve_holds_nothing_yet(plans):
+    """Its activation failed: the record names it all the same."""
+    site = Site(on=2, idle=["file2"], plans=plans)
+    assert site.operation.switch("files", "file2") == {
+        "told": "file2 has the record of files, and does not serve it", "right": False}
 
 
 def test_a_refused_switch_says_what_would_be_lost_and_the_command():
@@ -355,6 +364,21 @@ def test_a_server_is_not_let_go_when_the_other_one_died_meanwhile():
     assert site.done[-1] == ("pool.undrain", "web1")
 
 
+def test_a_server_is_not_let_go_while_its_successor_does_not_serve():
+    """The first try moved the record, and the activation failed; the good disk is on server1."""
+    site = Site(on=2, idle=["file2"])
+    told = site.operation.evacuate("server1")["told"]
+    assert told.startswith("file2 has the record of files, and does not serve it")
+    assert "do not power it off" in told
+    assert site.absent == []
+
+
+def test_a_web_server_that_is_out_on_purpose_stays_out_when_an_evacuation_fails():
+    site = Site(plans=[Decision(MOVES)], fails=True, absent=["web1"])
+    assert site.operation.evacuate("server1")["right"] is False
+    assert "pool.undrain" not in [step[0] for step in site.done]
+
+
 def test_an_unknown_server_is_named_with_those_that_are_known():
     with pytest.raises(ValueError, match="'server9' is no server and no VM"):
         Site().operation.evacuate("server9")
@@ -446,6 +470,14 @@ def test_a_confirmed_death_is_marked_and_acted_on(driver):
                          ("marks.remove", "confirmed", "server2")]
 
 
+def test_what_a_confirmed_death_does_not_suffice_for_is_said():
+    dead = ["lb2", "web2", "file2", "db2"]
+    plan = [Decision({"database": [{"do": "swap"}]}, rejected=(REFUSED,))]
+    found = Site(on=2, driver="operator", silent=dead, plans=plan).operation.confirm_dead("server2")
+    assert found["right"] is True
+    assert "Not done:" in found["told"] and REFUSED["command"] in found["told"]
+
+
 def test_a_confirmation_ends_also_when_what_follows_fails():
     dead = ["lb2", "web2", "file2", "db2"]
     plan = [Decision({"files": [{"do": "swap"}]})]
@@ -456,38 +488,6 @@ def test_a_confirmation_ends_also_when_what_follows_fails():
     assert site.done[-1] == ("marks.remove", "confirmed", "server2")
 
 
-@pytest.mark.parametrize(("unsure", "where", "lose", "told"), [
-    ("lb2", "server2", None, "salt-run ha.confirm_dead server2 lose_writes_of=server2"),
-    ("lb2", "server2", "server1", "[NOT_COMPARED]"),
-    ("lb2", "lb2", None, "salt-run ha.confirm_dead lb2 lose_writes_of=lb2"),
-    (None, "server2", "server2", "no writes of server2 have to be given up"),
-    ("lb2", "db2", "db2", "no writes of db2 have to be given up"),
-])
-def test_a_death_gives_up_writes_only_where_just_the_dead_one_knew_who_served(
-        unsure, where, lose, told):
-    dead = ["lb2", "web2", "file2", "db2"]
-    site = Site(driver="operator", silent=dead, unsure=unsure)
-    found = site.operation.confirm_dead(where, lose)
-    assert (found["right"], told in found["told"]) == (False, True), found
-    assert site.done == []
-def test_what_a_confirmed_death_does_not_suffice_for_is_said():
-    dead = ["lb2", "web2", "file2", "db2"]
-    plan = [Decision({"database": [{"do": "swap"}]}, rejected=(REFUSED,))]
-    found = Site(on=2, driver="operator", silent=dead, plans=plan).operation.confirm_dead("server2")
-    assert found["right"] is True
-    assert "Not done:" in found["told"] and REFUSED["command"] in found["told"]
-
-
-
-
-def test_what_only_the_dead_one_knew_is_given_up_by_name():
-    dead = ["lb2", "web2", "file2", "db2"]
-    site = Site(driver="operator", silent=dead, unsure="lb2")
-    assert site.operation.confirm_dead("server2", "server2")["right"] is True
-    assert site.done[0] == ("marks.add", "confirmed", "server2", "lose_writes")
-
-
-def test_who_is_heard_is_not_dead():
 def test_writes_are_given_up_of_a_holder_whose_death_is_confirmed_by_the_same_command():
     dead = ["lb2", "web2", "file2", "db2"]
     plans = [Decision({"files": [{"do": "swap"}]})]
@@ -517,6 +517,30 @@ def test_a_death_that_cannot_be_confirmed_gives_up_nothing(more, words, told):
     assert site.done == []
 
 
+@pytest.mark.parametrize(("unsure", "where", "lose", "told"), [
+    ("lb2", "server2", None, "salt-run ha.confirm_dead server2 lose_writes_of=server2"),
+    ("lb2", "server2", "server1", "[NOT_COMPARED]"),
+    ("lb2", "lb2", None, "salt-run ha.confirm_dead lb2 lose_writes_of=lb2"),
+    (None, "server2", "server2", "no writes of server2 have to be given up"),
+    ("lb2", "db2", "db2", "no writes of db2 have to be given up"),
+])
+def test_a_death_gives_up_writes_only_where_just_the_dead_one_knew_who_served(
+        unsure, where, lose, told):
+    dead = ["lb2", "web2", "file2", "db2"]
+    site = Site(driver="operator", silent=dead, unsure=unsure)
+    found = site.operation.confirm_dead(where, lose)
+    assert (found["right"], told in found["told"]) == (False, True), found
+    assert site.done == []
+
+
+def test_what_only_the_dead_one_knew_is_given_up_by_name():
+    dead = ["lb2", "web2", "file2", "db2"]
+    site = Site(driver="operator", silent=dead, unsure="lb2")
+    assert site.operation.confirm_dead("server2", "server2")["right"] is True
+    assert site.done[0] == ("marks.add", "confirmed", "server2", "lose_writes")
+
+
+def test_who_is_heard_is_not_dead():
     site = Site(driver="operator", silent=["lb2", "web2", "db2"])
     found = site.operation.confirm_dead("server2")
     assert found["told"].endswith("file2 is heard, so it is not dead [STILL_ALIVE]")
