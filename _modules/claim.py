@@ -49,7 +49,8 @@ def mirroring(resource, epoch, deadline, revision):
 
     Comes before synchronous mode is restored; ``revision`` is the record's to which the swap
     ``mirrored`` will be bound. Without this, a late "go on alone" could switch synchronous mode off
-    although the record says by then that the standby has everything. Raises as `take` does.
+    although the record says by then that the standby has everything. Refused once a later revision
+    permitted to go on alone in this epoch: that swap would be refused. Raises as `take` does.
 
     CLI Example:
 
@@ -252,8 +253,11 @@ def _judge(note, epoch, late, alone=None, mirror=None):
             f"the permission {alone} to go on alone is over: a mirror was begun at revision "
             f"{note['mirroring']}"
         )
+    permitted = max(note["alone"] if epoch == note["epoch"] else 0, alone or 0)
+    if mirror is not None and mirror < permitted:
+        return note, f"revision {permitted} permitted to go on alone, after {mirror}"
     begun = max(note["mirroring"], mirror or 0)
-    return {**note, "epoch": epoch, "mirroring": begun}, None
+    return {**note, "epoch": epoch, "mirroring": begun, "alone": permitted}, None
 
 
 def _late(seconds):
@@ -296,10 +300,11 @@ def _load(resource):
         return {
             "epoch": int(note["epoch"]),
             "mirroring": int(note.get("mirroring", 0)),
+            "alone": int(note.get("alone", 0)),
             "settled": bool(note.get("settled", False)),
         }
     except FileNotFoundError:
-        return {"epoch": 0, "mirroring": 0, "settled": False}
+        return {"epoch": 0, "mirroring": 0, "alone": 0, "settled": False}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CommandExecutionError(f"cannot read the claim in {path}: {error}") from error
 

@@ -113,8 +113,9 @@ def _leave(case, where):
     inside = [vm for vm in case.standbys if case.is_in(vm, [where])]
     if case.is_in(case.holder, [where]):
         return _away(case, [vm for vm in case.standbys if vm not in inside], where)
-    leaving = case.data and case.record["mirrored"] and len(inside) == len(case.standbys)
-    if not inside or not leaving or not all(case.absent(vm) for vm in inside):
+    # Also if it does so already: a list that is bringing the mirror back is void then.
+    leaving = case.data and len(inside) == len(case.standbys) and all(map(case.absent, inside))
+    if not inside or not leaving or case.judge(case.holder)[0] != "alive":
         return [], []
     why = f"{where} is out of service; {case.holder} goes on without its mirror"
     return [(case.resource, decide.alone(case, why))], []

@@ -50,8 +50,11 @@ class Rules:
         return None if "refused" in answer else self.numbered(answer["record"])
 
     def judge(self, seen, begun, job):
-        """Return ``(seen, begun)`` after the claim of a command, None if it is refused."""
-        note = {"epoch": seen, "mirroring": begun, "settled": False}
+        """
+        Return ``(seen, begun)`` after the claim of a command, None if it is refused. A mirror that
+        a later permission refuses is left out: a job that is lost stands for it.
+        """
+        note = {"epoch": seen, "mirroring": begun, "alone": 0, "settled": False}
         kind = {"activate": "alone", "mirror": "mirror"}.get(job.do)
         revision = {kind: job.number} if kind and job.number else {}
         new, refused = self.claim._judge(note, job.epoch, 1 if job.late else -1, **revision)

@@ -153,6 +153,21 @@ def test_the_revision_of_a_mirror_never_falls_and_survives_later_epochs(claim):
         claim.take("files", 4, soon(), alone=9)
 
 
+def test_a_mirror_is_not_begun_for_a_revision_before_the_last_permission(claim):
+    """The swap would be refused, and synchronous mode left on behind a mirror that was let go."""
+    claim.take("files", 3, soon(), alone=8)
+    with pytest.raises(CommandExecutionError, match="revision 8 permitted to go on alone, after 7"):
+        claim.mirroring("files", 3, soon(), 7)
+    claim.take("files", 3, soon(), alone=8)
+    claim.mirroring("files", 3, soon(), 8)
+
+
+def test_a_permission_of_an_epoch_that_is_over_keeps_no_mirror_away(claim):
+    claim.take("files", 3, soon(), alone=8)
+    claim.take("files", 4, soon())
+    claim.mirroring("files", 4, soon(), 2)
+
+
 def test_a_late_or_outdated_mirror_voids_nothing(claim):
     claim.take("files", 3, soon())
     for epoch, deadline in ((2, soon()), (3, time.time() - 1)):

@@ -184,12 +184,20 @@ def test_holders_go_on_without_the_mirrors_that_leave_once_these_are_marked_abse
     world = World()
     assert moves.evacuate(world.view, "server2").actions == {}
     world.view["absent"] = ["server2"]
-    assert steps(moves.evacuate(world.view, "server2")) == {
+    alone = {
         "files": ["swap serve_alone file1 @71", "activate file1 3 alone"],
         "database": ["swap serve_alone db1 @72", "activate db1 3 alone"],
     }
+    assert steps(moves.evacuate(world.view, "server2")) == alone
+    # A list that was bringing the mirror back before the mark is bound to the revision of before.
     world.record("files", mirrored=False).record("database", mirrored=False)
-    assert moves.evacuate(world.view, "server2").actions == {}
+    assert steps(moves.evacuate(world.view, "server2")) == alone
+
+
+def test_no_mirror_is_let_go_of_a_holder_that_is_dead():
+    """Mirrored is what lets its standby take over, once that is in service again."""
+    world = World(absent=["server2"]).lose("file1")
+    assert set(moves.evacuate(world.view, "server2").actions) == {"database"}
 
 
 def test_one_vm_is_evacuated_alone():

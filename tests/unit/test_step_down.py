@@ -93,7 +93,7 @@ def test_addresses_claim_own_part_and_note_all_go(vm):
     vm.part(f'echo "$@" > {vm.folder}/ran; ls {vm.folder}/HELD >> {vm.folder}/ran')
     assert vm.step_down()[0]
     assert vm.addresses() == []
-    assert vm.note() == {"epoch": 4, "mirroring": 77, "settled": False}
+    assert vm.note() == {"epoch": 4, "mirroring": 77, "alone": 0, "settled": False}
     assert (vm.folder / "ran").read_text() == "files 4\nfiles.json\n"  # still held until it ended
     assert vm.claim.held("files") == 0
     with pytest.raises(Exception, match="epoch 3 is over"):
