@@ -171,6 +171,7 @@ def mirror(epoch, deadline, revision):
     """
     with __salt__["claim.role"](RESOURCE, deadline):
         __salt__["claim.mirroring"](RESOURCE, epoch, deadline, revision)
+        __salt__["files_data.void"]()
         now = __salt__["drbd.status"](DRBD)
         if now["configured"] and now["connection"] == "StandAlone":
             __salt__["drbd.connect"](DRBD)

@@ -221,6 +221,18 @@ def permitted(epoch, alone):
         os.unlink(VERDICT)
 
 
+def void():
+    """
+    End what a command that was killed in the middle still permits, see `permitted`.
+
+    CLI Example::
+
+        salt file1 files_data.void
+    """
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(VERDICT)
+
+
 def _found(epoch, deadline, alone):
     """Make a blank disk the good one: together with a blank peer, or alone if none comes."""
     if not _founding(epoch):

@@ -8,6 +8,7 @@ aside first, and named, with the data generations and the time, in a report.
 """
 
 import contextlib
+import glob
 import json
 import logging
 import os
@@ -90,6 +91,8 @@ def save(source, epoch):
         "generation": now,
     }
     half = f"{directory}.incomplete"
+    for left in glob.glob(f"{glob.escape(SAVED)}/{RESOURCE}-*.incomplete"):
+        shutil.rmtree(left)  # of a save that was killed: it takes the room for this one
     try:
         with _mounted(epoch):
             found = list(_changed(LOOK, since))
@@ -182,12 +185,16 @@ def _mounted(epoch):
 
 def _changed(top, since):
     """Yield (path, bytes) of every file whose content or attributes changed since ``since``."""
-    for folder, _, names in os.walk(top):
+    for folder, _, names in os.walk(top, onerror=_unreadable):
         for name in names:
             path = os.path.join(folder, name)
             facts = os.lstat(path)
             if facts.st_ctime >= since:
                 yield path, facts.st_size
+
+
+def _unreadable(error):
+    raise CommandExecutionError(f"{error}: what is in it cannot be saved, and nothing is dropped")
 
 
 def _room(needed, directory):

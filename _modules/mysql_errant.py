@@ -55,6 +55,7 @@ def save(source, errant, deadline):
         datadir = server.one("SELECT @@GLOBAL.datadir AS path")["path"]
     if before := _saved(datadir, errant, logs):  # by a command that came no further
         return before
+    _sweep(datadir)
     directory = _directory(datadir, sum(logs.values()))
     path = os.path.join(directory, "transactions.sql")
     try:
@@ -99,6 +100,15 @@ def _reports(datadir):
     parents = (DIRECTORY, os.path.join(datadir, ON_DATA_DISK))
     return [path for parent in parents
             for path in glob.glob(os.path.join(glob.escape(parent), "database-*", "report.json"))]
+
+
+def _sweep(datadir):
+    """Remove what a save left that was killed: it takes the room for this one."""
+    reports = {os.path.dirname(path) for path in _reports(datadir)}
+    for parent in (DIRECTORY, os.path.join(datadir, ON_DATA_DISK)):
+        for path in glob.glob(os.path.join(glob.escape(parent), "database-*")):
+            if path not in reports:
+                shutil.rmtree(path)
 
 
 def _told(directory, report):

@@ -469,6 +469,15 @@ def test_an_incomplete_mirror_is_refused(vm, drbd):
         vm(**drbd).mirror()
 
 
+def test_no_word_that_the_peer_is_out_outlives_its_command_behind_a_mirror(vm):
+    """The minion was killed in an activation: its permission would count for seconds to come."""
+    server = vm()
+    server.verdict.parent.mkdir(parents=True, exist_ok=True)
+    server.verdict.write_text("99999 epoch 3 revision 7\n")
+    server.mirror()
+    assert not server.verdict.exists()
+
+
 @pytest.mark.parametrize("split", [None, True])
 def test_the_holder_reconnects_and_never_discards_anything(vm, split):
     server = vm(**{**ALONE, "connection": "StandAlone", "split_brain": split})

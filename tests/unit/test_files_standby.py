@@ -135,3 +135,23 @@ def test_a_copy_that_fails_drops_nothing_and_leaves_this_side_secondary(standby,
 def test_what_was_saved_is_named_even_if_the_other_side_does_not_answer(standby):
     with pytest.raises(CommandExecutionError, match=r"file2 does not answer.*saved: /"):
         standby.join(SPLIT, WAITING, WAITING, seconds=0.2)
+
+
+def test_what_cannot_be_read_is_not_dropped(standby, monkeypatch):
+    """A damaged folder would be passed over in silence."""
+    def walk(top, onerror):
+        onerror(OSError(5, "Input/output error", f"{top}/moodledata"))
+
+    monkeypatch.setattr(standby.module.os, "walk", walk)
+    with pytest.raises(CommandExecutionError, match="Input/output error.*nothing is dropped"):
+        standby.join(SPLIT, DONE)
+    assert standby.done == ["promote", "mount ro", "umount", "demote"]
+    assert standby.module.saved() == [] and not list(standby.folder.glob("saved/*"))
+
+
+def test_what_a_killed_save_left_gives_its_room_back(standby):
+    half = standby.folder / "saved/files-20261129T000000Z.incomplete/data"
+    half.mkdir(parents=True)
+    standby.join(SPLIT, DONE)
+    assert not half.parent.exists()
+    assert len(list((standby.folder / "saved").iterdir())) == 1

@@ -3,6 +3,7 @@
 import json
 import time
 import types
+from pathlib import Path
 
 import pytest
 from salt.exceptions import CommandExecutionError
@@ -119,6 +120,18 @@ def test_what_is_saved_already_is_not_saved_again(tmp_path, engine):
     report.write_text(report.read_text().replace(": 900", ": 901"))  # other logs: others' names
     loaded.save("192.168.10.28", ERRANT[engine], soon())
     assert len(commands) == 2
+
+
+def test_what_a_killed_save_left_gives_its_room_back(tmp_path):
+    loaded, _ = errant_on(tmp_path, "mysql")
+    before = loaded.save("192.168.10.28", ERRANT["mysql"], soon())["directory"]
+    half = tmp_path / "saved/database-20261129T000000Z"
+    half.mkdir()
+    (half / "transactions.sql").touch()
+    report = json.loads(Path(before, "report.json").read_text())
+    Path(before, "report.json").write_text(json.dumps({**report, "errant": "another"}))
+    loaded.save("192.168.10.28", ERRANT["mysql"], soon())
+    assert not half.exists() and Path(before).exists()
 
 
 def test_what_was_saved_is_listed_from_both_disks_the_oldest_first(tmp_path):
