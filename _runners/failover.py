@@ -106,10 +106,10 @@ def look(age=0):
         asked.update({resource: ("arbiter.look", resource, ASK) for resource in RESOURCES})
     found, problems = _together(minion, asked)
     if "marks" in asked:
-        marks = found.get("marks") or _state.answers.get("marks") or {}
-        records = {resource: found.get(resource) for resource in RESOURCES}
+        marks = found.get("marks") or _state.answers.get("marks")
+        records = {name: marks and found.get(name) for name in RESOURCES}  # no marks, no records
         _state.answers = {"at": time.monotonic(), "marks": marks, "records": records}
-    records, marks = _state.answers["records"], _state.answers["marks"]
+    records, marks = _state.answers["records"], _state.answers["marks"] or {}
     heard, acknowledged = found.get("heard"), marks.get("acknowledged", {})
     fresh = __utils__["hands.is_fresh"](heard)
     seen = __utils__["presence.views"](heard, minion.me) if fresh else {}
@@ -301,9 +301,6 @@ def _start(decision, cause, evidence):
     """Carry the decision out in threads of its own: the reaction goes on looking meanwhile."""
     line = _line(decision, cause, evidence)
     carry, turns = __utils__["steps.carrier"](_hands()), _turns()
-    with _state.changed:
-        _state.busy |= set(decision.actions)
-        _state.lines = [*_state.lines[-9:], line]
 
     def ended(resource, success):
         with _state.changed:
@@ -312,7 +309,10 @@ def _start(decision, cause, evidence):
             _state.answers = {**_state.answers, "at": float("-inf")}
             _wake()
 
-    _thread(_carry, decision.actions, line, carry, ended)
+    with _state.changed:  # nothing ends before it is noted; nothing is noted that cannot begin
+        _thread(_carry, decision.actions, line, carry, ended)
+        _state.busy |= set(decision.actions)
+        _state.lines = [*_state.lines[-9:], line]
 
 
 def _wake():
@@ -344,7 +344,8 @@ def _carry(actions, line, carry, ended):
     """Take all lists, and write the line: that it has begun if it takes long, and how it ended."""
     begun = threading.Timer(NOTE, _note, [line])
     begun.daemon = True
-    begun.start()
+    with contextlib.suppress(RuntimeError):  # no room for another thread
+        begun.start()
     carry(actions, line["steps"], ended)
     begun.cancel()
     done = all(step["result"] in ("ok", "not waited for") for step in line["steps"])

@@ -68,7 +68,7 @@ class Minion:
         try:
             return self.call(function, *args, **kwargs), None
         except SaltException as error:
-            return None, str(error)
+            return None, str(error) or repr(error)  # Salt raises some without a word
         except Exception as error:  # whatever it is, it ends one step and not the failover
             log.exception("%s broke", function)
             return None, repr(error)

@@ -53,9 +53,16 @@ def carry(actions, hands, told, ended):
             commands.out(resource)
             ended(resource, success)
 
-    threads = [threading.Thread(target=take, args=entry, daemon=True) for entry in actions.items()]
-    for thread in threads:
-        thread.start()
+    threads = []
+    for resource, steps in actions.items():
+        thread = threading.Thread(target=take, args=(resource, steps), daemon=True)
+        try:
+            thread.start()
+            threads.append(thread)
+        except RuntimeError as error:  # no room for another one
+            told.append(_entry(resource, steps[0], "failed", error=str(error)))
+            commands.out(resource)
+            ended(resource, False)
     commands.send()
     for thread in threads:
         thread.join()

@@ -516,3 +516,28 @@ def test_the_reactor_gets_to_the_failover_by_ha_react():
     ha = load("_runners/ha.py", salt={"failover.react": lambda *args: asked.append(args)})
     ha.react(tag="cluster/tend", data={"time": 1})
     assert asked == [("cluster/tend", {"time": 1})]
+
+
+def test_a_failover_that_cannot_begin_is_begun_by_the_next_event(site, monkeypatch):
+    site.lost = ("file1",)
+    failover, thread = runner(site), unittest.mock.Mock(side_effect=RuntimeError("no thread"))
+    monkeypatch.setattr(failover, "log", unittest.mock.Mock())
+    start = failover._thread
+    failover._thread = thread
+    assert failover.react("x", {}) == "broke off: no thread"
+    failover._thread = start
+    failover.react("x", {})
+    assert site.records["files"]["holder"] == "file2"
+
+
+def test_without_the_marks_nothing_is_known(site):
+    """A server that is out on purpose would be taken for one that is not."""
+    def silent():
+        raise RuntimeError("the marks are damaged")
+
+    site.marks_read, site.lost = silent, SERVER1
+    failover = runner(site)
+    view = failover.look()
+    assert set(view["records"].values()) == {None}
+    failover.react("x", {})
+    assert site.commands == []

@@ -50,6 +50,12 @@ def test_a_failure_is_a_sentence(minion):
     assert problem == "epoch must be an integer from 1, not 0"
 
 
+def test_a_failure_without_a_word_is_one(minion, monkeypatch):
+    """Salt raises some so, and a problem that is empty would count as none."""
+    monkeypatch.setattr(minion, "call", unittest.mock.Mock(side_effect=SaltException()))
+    assert minion.attempt("fencing.off", "file1") == (None, "SaltException('')")
+
+
 def test_any_number_of_threads_may_call_at_once(minion):
     made = unittest.mock.Mock(side_effect=minion._loader)
     minion._loader = made

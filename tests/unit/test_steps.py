@@ -242,3 +242,20 @@ def test_what_nobody_waits_for_comes_after_the_commands_of_all_resources():
     kinds = [entry[0] for entry in hands.done]
     assert kinds[-2:] == ["post", "post"]
     assert kinds.count("post") == 2
+
+
+def test_a_list_for_which_there_is_no_thread_has_failed_and_holds_up_no_other(monkeypatch):
+    hands, told, ended, start = Hands(), [], [], threading.Thread.start
+
+    def starting(thread):
+        if thread._args[0] == "files":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(steps.threading.Thread, "start", starting)
+    lists = {"files": [SWAP, PUT_OFF], "database": [SWAP, PUT_OFF, ACTIVATE]}
+    steps.carrier(hands)(lists, told, lambda *entry: ended.append(entry))
+    assert sorted(ended) == [("database", True), ("files", False)]
+    (failed,) = [step for step in told if step["resource"] == "files"]
+    assert (failed["result"], failed["error"]) == ("failed", "can't start new thread")
+    assert hands.done[-1] == ("post", "file1", "database.deactivate")
