@@ -67,7 +67,7 @@ def off(vm, silent=False, confirmed=False):
     if confirmed:
         return {"off": [vm], "level": "word", "device": "an operator's word", "tried": tried}
     why = "; ".join(tried) or "the pillar names no fence device for it, nor for its server"
-    way = f"if it is off: salt-run ha.confirm_dead {vm}"
+    way = f"if it is off: salt-run ha.confirm_dead {vm}, or confirm_dead={vm} behind lose_writes_of"
     raise CommandExecutionError(f"{vm} could not be switched off for certain: {why}; {way}")
 
 

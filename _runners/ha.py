@@ -5,6 +5,7 @@ What an operator asks of the whole cluster, on a master: ``salt-run ha.check``, 
 import logging
 
 import salt.pillar
+import salt.utils.args
 from salt.exceptions import SaltException
 
 log = logging.getLogger(__name__)
@@ -196,7 +197,8 @@ def _do(what, needed, *more, wrong):
     Salt itself would refuse either with exit code 0, after which a script goes on; so it would
     after a TypeError.
     """
-    surplus = [*map(str, wrong[0]), *(f"{name}={value}" for name, value in wrong[1].items())]
+    named = salt.utils.args.clean_kwargs(**wrong[1])  # without what Salt itself adds
+    surplus = [*map(str, wrong[0]), *(f"{name}={value}" for name, value in named.items())]
     if None in needed.values() or surplus:
         told = f", without {' '.join(surplus)}" if surplus else ""
         return {what: f"nothing was done; it is: salt-run ha.{what} {' '.join(needed)}{told}",

@@ -18,19 +18,16 @@ from salt.exceptions import CommandExecutionError, SaltException
 OBSERVERS = ("balancer", "witness")
 MIRRORED = {"files": "file", "database": "database"}
 LOOK = 0.5  # seconds between two looks at something that is awaited
-# Seconds for a job to a balancer that is alive; one that has just booted takes its time.
-JOB, PATIENT = 5, 60
+JOB, PATIENT = 5, 60  # seconds for a job to a balancer that is alive; that has just booted
 # Seconds that visitors get to finish with a drained web server; a page takes well below one, an
 # upload may take longer and is then cut off.
 DRAINED = 20
-# Seconds that a replica gets to apply what it has received. Too short errs towards a refusal.
-APPLIED = 10
+APPLIED = 10  # seconds for a replica to apply what it received; too short errs towards a refusal
 AGAIN = 80  # times that a plan is made anew because somebody else was at work
 DECIDE = "decide.decide"
-# Seconds in which heartbeats tell everybody that something was given up.
-GIVEN_UP = 5
-# Seconds for the master here to take jobs; a balancer that has just booted needs half of that.
-READY = 60
+LACKING = ("NOT_MIRRORED", "STANDBY_UNFIT")  # a person may go on without what only the dead one has
+GIVEN_UP = 5  # seconds in which heartbeats tell everybody who serves and who has given up
+READY = 60  # seconds for the master here to take jobs; a balancer that just booted needs half
 
 
 def switch(resource, vm, lose_writes_of=None, confirm_dead=None):
@@ -57,7 +54,8 @@ def switch(resource, vm, lose_writes_of=None, confirm_dead=None):
         return _refused([*decision.rejected, *lost])
     if decision.actions and (unready := _unready(view) or _unprepared(view, decision)):
         return unready
-    problem = _perform(f"ha.switch {resource} {vm}", "moves.switch", resource, vm, **forced)
+    what = f"ha.switch {resource} {vm}"
+    problem = decision.actions and _perform(what, "moves.switch", resource, vm, **forced)
     if problem := problem or _unserved([], resource):
         return _no(problem)
     return _yes(f"{vm} holds {resource} {'now' if decision.actions else 'already'}.")
@@ -82,11 +80,12 @@ def evacuate(where, why=None):
     if unready := _unready(view) or _unprepared(view, decision):
         return unready
     web = __utils__["leaving.of_role"](view["cluster"], vms, "web")
-    back = [name for name in web if name not in view["absent"]]  # who is out on purpose stays out
+    out = view["absent"]  # who is out on purpose stays out, whatever happens
+    back = [name for name in web if not {name, where} & set(out)]
     try:
         unheard = _drain(view, web, vms)
         problem = f"nothing was moved: {'; '.join(unheard)}" if unheard else None
-        problem = problem or _leave(where, why, vms, web)
+        problem = problem or _leave(where, why, vms, web, where in out)
     except BaseException:  # the arbiter does not answer, or an operator's Ctrl-C
         _undrain(view, back)
         raise
@@ -95,22 +94,23 @@ def evacuate(where, why=None):
     return _no(problem) if problem else _yes(_farewell(where, vms))
 
 
-def _leave(where, why, vms, web):
+def _leave(where, why, vms, web, out):
     """Move what ``vms`` hold and mark ``where`` absent; return what went wrong, or None."""
+    state = "out of service as before" if out else "still in service: do not power it off"
     if problem := _empty(where, vms):
-        return f"{problem}\n{where} is still in service; after having looked, repeat it."
+        return f"{problem}\n{where} is {state}. After having looked, repeat it."
     _await_idle(web)
     _say(f"{where} is marked absent")
-    gone = False
+    gone = out
     try:
         __salt__["failover.local"]("marks.add", "absent", where, why)
         problem = _let_go(where) or _unserved(vms)
-        gone = not problem
+        gone = gone or not problem
     finally:
         if not gone:
             # The other side died meanwhile: while marked, this one could not take anything back.
             __salt__["failover.local"]("marks.remove", "absent", where)
-    return f"{problem}\n{where} is in service again: do not power it off." if problem else None
+    return f"{problem}\n{where} is {state}." if problem else None
 
 
 def restore(where, timeout=900):
@@ -232,24 +232,20 @@ def _unprepared(view, decision):
 
 def _go_on(told, what):
     """Decide anew, now that an operator has said something."""
-    decision = __utils__[DECIDE](_look())
+    reason = __utils__[DECIDE](_look()).reason
     if problem := _perform(what, DECIDE):
         return _no(f"{told}, but:\n{problem}")
-    left = __utils__["story.refusals"](decision.rejected)
-    return _yes(f"{told}. {decision.reason}." + (f"\nNot done:\n{left}" if left else ""))
+    rejected = __utils__[DECIDE](_look()).rejected
+    left = __utils__["story.refusals"]([one for one in rejected if one["condition"] in LACKING])
+    return _yes(f"{told}. {reason}." + (f"\nNot done:\n{left}" if left else ""))
 
 
 def _empty(where, vms):
     """Move what ``vms`` hold; return what went wrong, or None when they hold nothing."""
     if problem := _perform(f"ha.evacuate {where}", "moves.evacuate", where):
         return problem
-    deadline = time.monotonic() + GIVEN_UP
-    while True:
-        view = _look()
-        held = __utils__["leaving.held"](view["records"], view["views"], vms)
-        if not held or time.monotonic() > deadline:
-            return "; ".join(held) or None
-        time.sleep(LOOK)  # until the heartbeats tell it, or the deadline
+    held = __utils__["leaving.held"]
+    return _settled(lambda view: held(view["records"], view["views"], vms))
 
 
 def _let_go(where):
@@ -264,15 +260,21 @@ def _let_go(where):
 
 def _unserved(vms, resource=None):
     """Return what (of ``resource``) is not served outside ``vms``, as text, or None."""
-    deadline = time.monotonic() + GIVEN_UP
-    while True:
-        view = _look()
+    def found(view):
         records = {name: each for name, each in view["records"].items() if resource in (None, name)}
-        found = __utils__["leaving.held"](records, view["views"], vms)
-        found += __utils__["leaving.unserved"](records, view["views"])
-        if not found or time.monotonic() > deadline:
-            return "; ".join(found) or None
-        time.sleep(LOOK)  # until the heartbeats tell it, or the deadline
+        alive = {vm for vm in view["cluster"]["vms"] if _judge(view, vm) == "alive"}
+        held = __utils__["leaving.held"](records, view["views"], vms)
+        return held + __utils__["leaving.unserved"](records, view["views"], alive)
+
+    return _settled(found)
+
+
+def _settled(found):
+    """Return what ``found(view)`` still says when heartbeats have told it all, as text, or None."""
+    deadline = time.monotonic() + GIVEN_UP
+    while (told := found(_look())) and time.monotonic() < deadline:
+        time.sleep(LOOK)  # until nothing is left, or the deadline
+    return "; ".join(told) or None
 
 
 def _farewell(where, vms):
@@ -386,22 +388,24 @@ def _perform(what, plan, *arguments, **named):
     Carry a plan out; return what went wrong as text, or None.
 
     A step that is refused changed nothing: the reaction to some event was at work on the same
-    resource, or the record changed since it was looked at. Then look and plan again.
+    resource, or the record changed since it was looked at. Then look and plan again, what is left.
     """
-    line = {}
+    line, done = {}, set()
     for _ in range(AGAIN):
         view = _look()
         decision = __utils__[plan](view, *arguments, **named)
-        if not decision.actions:
+        actions = {name: steps for name, steps in decision.actions.items() if name not in done}
+        if not actions:
             # What the decider leaves undone is no failure of the command that made it look.
             refused = [] if plan == DECIDE else decision.rejected
             return __utils__["story.refusals"](refused) or None
-        line = _carry_out(view, decision, what)
-        wrong = {step.get("result") for step in line.get("steps", ())} - {"ok", "not waited for"}
+        line = _carry_out(view, decision._replace(actions=actions), what)
         if line.get("result") != "failed":
             return None
-        if wrong != {"refused"}:
+        wrong = [step for step in line["steps"] if step["result"] not in ("ok", "not waited for")]
+        if {step["result"] for step in wrong} != {"refused"}:
             break
+        done |= set(actions) - {step["resource"] for step in wrong}
         time.sleep(LOOK)  # until the other one is through, AGAIN times
     return __utils__["story.tell"](line)
 
@@ -412,8 +416,7 @@ def _carry_out(view, decision, what):
     line = __salt__["failover.carry_out"](decision, {"command": what}, evidence)
     if not isinstance(line, dict):
         raise CommandExecutionError(f"{what}: no record of what was done came back")
-    # The engine notes it in the background, where the end of this process would cut it off.
-    __salt__["failover.local"]("decisions.note", line)
+    __salt__["failover.local"]("decisions.note", line)  # the engine's own thread may end with us
     others = [name for name in _balancers(view["cluster"]) if name != view["me"]]
     __salt__["overview.ask"](others, "decisions.note", JOB, line=line)
     return line

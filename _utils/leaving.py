@@ -79,19 +79,21 @@ def held(records, views, vms):
     return found
 
 
-def unserved(records, views):
+def unserved(records, views, alive):
     """
-    Return who holds a record and is not heard to serve by it, as sentences; views as for `held`.
+    Return who holds a record and does not say that it serves by it, as sentences.
+
+    views: as for `held`; alive: the VMs that count as alive.
     """
     found = []
     for resource, record in records.items():
         if not record:
             continue
         holder, epoch = record["holder"], record["epoch"]
-        told = [view[holder] for view in views.values() if _heard(view.get(holder))]
-        if not told:
+        told = [view[holder].get("held") or {} for view in views.values() if holder in view]
+        if holder not in alive:
             found.append(f"{holder} holds {resource}, and is not heard")
-        elif not any((each.get("held") or {}).get(resource) == epoch for each in told):
+        elif epoch not in [held.get(resource) for held in told]:
             found.append(f"{holder} has the record of {resource}, and does not serve it")
     return found
 

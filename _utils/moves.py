@@ -114,8 +114,10 @@ def _leave(case, where):
     if case.is_in(case.holder, [where]):
         return _away(case, [vm for vm in case.standbys if vm not in inside], where)
     # Also if it does so already: a list that is bringing the mirror back is void then.
-    leaving = case.data and len(inside) == len(case.standbys) and all(map(case.absent, inside))
-    if not inside or not leaving or case.judge(case.holder)[0] != "alive":
+    # Also unmirrored: a list may be at work that brings back a mirror which has everything.
+    coming = case.record["mirrored"] or any(case.health(vm, "fit") for vm in inside)
+    leaving = coming and len(inside) == len(case.standbys) and all(map(case.absent, inside))
+    if not inside or not leaving or not case.data or case.judge(case.holder)[0] != "alive":
         return [], []
     why = f"{where} is out of service; {case.holder} goes on without its mirror"
     return [(case.resource, decide.alone(case, why))], []

@@ -60,7 +60,7 @@ def carry(actions, hands, told, ended):
             thread.start()
             threads.append(thread)
         except RuntimeError as error:  # no room for another one
-            told.append(_entry(resource, steps[0], "failed", error=str(error)))
+            told.append(_entry(resource, steps[0], "refused", error=str(error)))
             commands.out(resource)
             ended(resource, False)
     commands.send()

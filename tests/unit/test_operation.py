@@ -326,9 +326,10 @@ def test_an_evacuation_that_breaks_off_leaves_nothing_drained_or_marked(breaks, 
         return plan(view, *arguments, **more)
 
     def broken_local(function, *arguments):
-        if function == breaks:
+        done = local(function, *arguments)
+        if function == breaks:  # it was done, and the answer never came
             raise error
-        return local(function, *arguments)
+        return done
 
     def broken_look():
         calls.append(1)
@@ -362,6 +363,34 @@ def test_a_server_is_not_let_go_when_the_other_one_died_meanwhile():
     assert "do not power it off" in found["told"]
     assert site.absent == []
     assert site.done[-1] == ("pool.undrain", "web1")
+
+
+def test_a_server_that_is_out_stays_so_when_the_command_is_repeated_in_vain():
+    site = Site(on=2, idle=["file2"], absent=["server1"])
+    told = site.operation.evacuate("server1")["told"]
+    assert told.endswith("server1 is out of service as before.")
+    assert set(site.absent) == {"server1"}
+    assert "pool.undrain" not in [step[0] for step in site.done]
+
+
+def test_what_has_moved_is_not_moved_again_while_another_list_is_waited_for():
+    site = Site(plans=[Decision(MOVES)])
+    plans, carried = [Decision(MOVES)] * 9, []
+
+    def carry_out(decision, *_):
+        carried.append(sorted(decision.actions))
+        results = {name: "ok" for name in decision.actions}
+        if len(carried) < 3:
+            results["database"] = "refused"
+        steps = [{"resource": name, "do": "swap", "result": results[name]} for name in results]
+        result = "failed" if "refused" in results.values() else "done"
+        site.on = 2
+        return {"id": "x", "at": 1.0, "steps": steps, "result": result}
+
+    site.operation.__salt__ |= {"failover.carry_out": carry_out}
+    site.operation.__utils__["moves.evacuate"] = lambda *_: plans.pop(0) if plans else Decision({})
+    assert site.operation._empty("server1", ["lb1", "web1", "file1", "db1"]) is None
+    assert carried == [sorted(MOVES), ["database"], ["database"]]
 
 
 def test_a_server_is_not_let_go_while_its_successor_does_not_serve():
@@ -472,10 +501,13 @@ def test_a_confirmed_death_is_marked_and_acted_on(driver):
 
 def test_what_a_confirmed_death_does_not_suffice_for_is_said():
     dead = ["lb2", "web2", "file2", "db2"]
-    plan = [Decision({"database": [{"do": "swap"}]}, rejected=(REFUSED,))]
+    silent = {**REFUSED, "condition": "LINK_SILENT", "command": "wait"}
+    plan = [Decision({"database": [{"do": "swap"}]}, rejected=rejected)
+            for rejected in ((), (REFUSED, silent))]
     found = Site(on=2, driver="operator", silent=dead, plans=plan).operation.confirm_dead("server2")
     assert found["right"] is True
     assert "Not done:" in found["told"] and REFUSED["command"] in found["told"]
+    assert "LINK_SILENT" not in found["told"]
 
 
 def test_a_confirmation_ends_also_when_what_follows_fails():

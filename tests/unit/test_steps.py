@@ -244,7 +244,7 @@ def test_what_nobody_waits_for_comes_after_the_commands_of_all_resources():
     assert kinds.count("post") == 2
 
 
-def test_a_list_for_which_there_is_no_thread_has_failed_and_holds_up_no_other(monkeypatch):
+def test_a_list_for_which_there_is_no_thread_is_refused_and_holds_up_no_other(monkeypatch):
     hands, told, ended, start = Hands(), [], [], threading.Thread.start
 
     def starting(thread):
@@ -257,5 +257,5 @@ def test_a_list_for_which_there_is_no_thread_has_failed_and_holds_up_no_other(mo
     steps.carrier(hands)(lists, told, lambda *entry: ended.append(entry))
     assert sorted(ended) == [("database", True), ("files", False)]
     (failed,) = [step for step in told if step["resource"] == "files"]
-    assert (failed["result"], failed["error"]) == ("failed", "can't start new thread")
+    assert (failed["result"], failed["error"]) == ("refused", "can't start new thread")
     assert hands.done[-1] == ("post", "file1", "database.deactivate")
