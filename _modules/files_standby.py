@@ -92,7 +92,7 @@ def save(source, epoch):
     }
     half = f"{directory}.incomplete"
     for left in glob.glob(f"{glob.escape(SAVED)}/{RESOURCE}-*.incomplete"):
-        shutil.rmtree(left)  # of a save that was killed: it takes the room for this one
+        shutil.rmtree(left, ignore_errors=True)  # of a save that was killed: it takes the room
     try:
         with _mounted(epoch):
             found = list(_changed(LOOK, since))

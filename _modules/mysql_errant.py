@@ -57,7 +57,9 @@ def save(source, errant, deadline):
         return before
     _sweep(datadir)
     directory = _directory(datadir, sum(logs.values()))
-    path = os.path.join(directory, "transactions.sql")
+    half = f"{directory}.incomplete"
+    os.makedirs(half, mode=0o700)
+    path = os.path.join(half, "transactions.sql")
     try:
         paths = [os.path.join(datadir, name) for name in logs]
         _extract(_command(engine, errant, theirs, paths), path)
@@ -65,7 +67,7 @@ def save(source, errant, deadline):
         if missing := __utils__[f"gtid.{engine}_subtract"](errant, ",".join(found)):
             raise CommandExecutionError(_gone(missing, source))
     except Exception:  # half of it, again and again, would fill the disk
-        shutil.rmtree(directory)
+        shutil.rmtree(half)
         raise
     report = {
         "errant": errant,
@@ -77,7 +79,8 @@ def save(source, errant, deadline):
         "saved": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "server": __grains__["id"],
     }
-    _write(directory, report)
+    _write(half, report)
+    os.rename(half, directory)
     return _told(directory, report)
 
 
@@ -99,16 +102,15 @@ def _reports(datadir):
     """Return the paths of all reports, on the system's disk and on that of the data."""
     parents = (DIRECTORY, os.path.join(datadir, ON_DATA_DISK))
     return [path for parent in parents
-            for path in glob.glob(os.path.join(glob.escape(parent), "database-*", "report.json"))]
+            for path in glob.glob(os.path.join(glob.escape(parent), "database-*", "report.json"))
+            if not os.path.dirname(path).endswith(".incomplete")]
 
 
 def _sweep(datadir):
     """Remove what a save left that was killed: it takes the room for this one."""
-    reports = {os.path.dirname(path) for path in _reports(datadir)}
     for parent in (DIRECTORY, os.path.join(datadir, ON_DATA_DISK)):
-        for path in glob.glob(os.path.join(glob.escape(parent), "database-*")):
-            if path not in reports:
-                shutil.rmtree(path)
+        for path in glob.glob(os.path.join(glob.escape(parent), "database-*.incomplete")):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _told(directory, report):
@@ -164,14 +166,12 @@ def _before(server, name):
 
 
 def _directory(datadir, size):
-    """Make a directory for a text of binary logs of ``size`` bytes, private to root."""
+    """Return a directory for a text of binary logs of ``size`` bytes, where there is room."""
     for parent in (DIRECTORY, os.path.join(datadir, ON_DATA_DISK)):
         os.makedirs(parent, mode=0o700, exist_ok=True)
         disk = os.statvfs(parent)
         if size * GROWTH <= disk.f_bavail * disk.f_frsize // 2:
-            path = os.path.join(parent, time.strftime("database-%Y%m%dT%H%M%SZ", time.gmtime()))
-            os.makedirs(path, mode=0o700, exist_ok=True)
-            return path
+            return os.path.join(parent, time.strftime("database-%Y%m%dT%H%M%SZ", time.gmtime()))
     needed = 2 * size * GROWTH // 2**20
     raise CommandExecutionError(
         f"no room to save transactions: neither {DIRECTORY} nor {datadir} has {needed} MB free"

@@ -118,20 +118,25 @@ def test_what_is_saved_already_is_not_saved_again(tmp_path, engine):
     assert len(commands) == 1
     report = tmp_path / "saved" / first["directory"].rpartition("/")[2] / "report.json"
     report.write_text(report.read_text().replace(": 900", ": 901"))  # other logs: others' names
+    report.parent.rename(tmp_path / "saved/database-20251129T000000Z")  # a second has not passed
     loaded.save("192.168.10.28", ERRANT[engine], soon())
     assert len(commands) == 2
 
 
 def test_what_a_killed_save_left_gives_its_room_back(tmp_path):
     loaded, _ = errant_on(tmp_path, "mysql")
-    before = loaded.save("192.168.10.28", ERRANT["mysql"], soon())["directory"]
-    half = tmp_path / "saved/database-20261129T000000Z"
-    half.mkdir()
-    (half / "transactions.sql").touch()
-    report = json.loads(Path(before, "report.json").read_text())
-    Path(before, "report.json").write_text(json.dumps({**report, "errant": "another"}))
+    before = tmp_path / "saved/database-20251129T000000Z"
+    Path(loaded.save("192.168.10.28", ERRANT["mysql"], soon())["directory"]).rename(before)
+    half, own = (tmp_path / "saved" / name for name in (
+        "database-20261129T000000Z.incomplete", "database-looked-at"))
+    for folder in (half, own):
+        folder.mkdir()
+        (folder / "transactions.sql").touch()
+    report = json.loads((before / "report.json").read_text())
+    (before / "report.json").write_text(json.dumps({**report, "errant": "another"}))
     loaded.save("192.168.10.28", ERRANT["mysql"], soon())
-    assert not half.exists() and Path(before).exists()
+    assert not half.exists()
+    assert own.exists() and before.exists()
 
 
 def test_what_was_saved_is_listed_from_both_disks_the_oldest_first(tmp_path):
