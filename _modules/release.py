@@ -238,19 +238,29 @@ def switch(release, name=SITE):
     found = version(release, name)
     if not found:
         raise CommandExecutionError(f"release {release} is not in {name}/releases")
-    if before and found != version(before, name) and __salt__["moodle.status"]()["version"] not in (
-        None, found
-    ):
-        raise CommandExecutionError(
-            f"release {release} is version {found}, the site is at {version(before, name)}: "
-            "switching needs an upgrade of the database"
-        )
+    if not before or found != version(before, name):
+        at = _database_version(before)
+        if at not in (None, found):
+            raise CommandExecutionError(
+                f"release {release} is version {found}, the database is at {at}: switching needs "
+                "an upgrade of the database"
+            )
     public = Path(name, "releases", release, "public").is_dir()
     Path(name, "expected").write_text(f"{release}\n")
     # "current" comes last: by it a later run tells that nothing is left to do.
     _link(f"{name}/docroot", "current/public" if public else "current")
     _link(f"{name}/current", f"releases/{release}")
     return before
+
+
+def _database_version(before):
+    """Return what the database is at, None if nothing is installed, or nothing served here yet."""
+    try:
+        return __salt__["moodle.status"]()["version"]
+    except CommandExecutionError:
+        if before:
+            raise
+        return None  # at the first set-up it may come up later than this VM
 
 
 def prune(keep=3, name=SITE):
@@ -271,6 +281,10 @@ def prune(keep=3, name=SITE):
     serving = current(name)
     others = [release for release in releases(name) if release != serving]
     gone = others[: max(len(others) - (keep - 1), 0)]
+    for left in Path(name, "releases").glob(".gone-*"):
+        shutil.rmtree(left)
     for release in gone:
-        shutil.rmtree(Path(name, "releases", release))
+        path = Path(name, "releases", f".gone-{release}")
+        Path(name, "releases", release).rename(path)  # cut in the middle, it is no release any more
+        shutil.rmtree(path)
     return gone

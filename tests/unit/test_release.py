@@ -1,6 +1,7 @@
 """Releases on a web VM, fetched from a real rsync daemon on the loopback."""
 
 import os
+import shutil
 import socket
 import subprocess
 import time
@@ -168,6 +169,47 @@ def test_file_of_the_same_size_and_time_but_other_content_is_fetched(master, tmp
         release.fetch(address, wanted, release.SITE)
         release._link(f"{release.SITE}/current", f"releases/{wanted}")
     assert release.version(TWO, release.SITE) == "2024042202"
+
+
+def test_a_new_web_vm_does_not_serve_a_version_that_the_database_has_not(master, tmp_path):
+    """A release is on offer whose upgrade waits for its night; the others serve the old one."""
+    stage, address = master
+    offer(stage, ONE, version="2025041400.00")
+    release = module(tmp_path, [address], database="2024042201")
+    ret = deploy(release)
+    assert ret["result"] is False and "the database is at 2024042201" in ret["comment"]
+    assert release.current(release.SITE) is None
+
+
+def test_the_first_web_vm_needs_no_database_to_get_its_release(master, tmp_path):
+    def silent():
+        raise CommandExecutionError("connection refused")
+
+    stage, address = master
+    offer(stage, ONE)
+    release = module(tmp_path, [address])
+    release.__salt__["moodle.status"] = silent
+    assert deploy(release)["result"] is True
+
+
+def test_a_removal_that_was_cut_leaves_no_release(master, tmp_path, monkeypatch):
+    stage, address = master
+    release = module(tmp_path, [address])
+    for name in (ONE, TWO):
+        offer(stage, name)
+        deploy(release)
+    remove = shutil.rmtree
+
+    def cut(path):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(release.shutil, "rmtree", cut)
+    with pytest.raises(KeyboardInterrupt):
+        release.prune(keep=1, name=release.SITE)
+    assert release.releases(release.SITE) == [TWO]
+    monkeypatch.setattr(release.shutil, "rmtree", remove)
+    release.prune(keep=1, name=release.SITE)
+    assert not list(Path(release.SITE, "releases").glob(".gone-*"))
 
 
 def test_other_version_may_serve_once_the_database_has_it(master, tmp_path):
