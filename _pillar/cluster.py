@@ -77,7 +77,7 @@ def _errors(cluster, given, schema, stamp):
         found = errors({key: value for key, value in data.items() if value is not None}, schema)
         if "problem" in given:
             found = [error for error in found if not error["path"].startswith("secrets")]
-            found.append({"path": "secrets", "message": given["problem"]})
+            return [*found, {"path": "secrets", "message": given["problem"]}]
         _CACHE["errors"] = last = (key, found)
     return last[1]
 
@@ -96,7 +96,10 @@ def _cached(path, load, missing):
         return missing
     if _CACHE.get(path, (None,))[0] != stamp:
         with open(path, encoding="utf-8") as file:
-            _CACHE[path] = (stamp, load(path, file))
+            found = load(path, file)
+        if "problem" in found:  # perhaps mended elsewhere: the key ring was missing
+            return found
+        _CACHE[path] = (stamp, found)
     return _CACHE[path][1]
 
 

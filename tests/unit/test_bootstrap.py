@@ -87,9 +87,14 @@ def without_finder(folder):
 
 
 def test_a_balancer_gets_the_tree_with_closed_secrets_and_its_links(tree):
+    for spare in ("secrets.sls.old", "secrets.sls~", ".secrets.Xy12"):
+        (tree / "pillar" / spare).write_text("secret")
     entries, services = program("bootstrap").plan(tree, "lb1")
     assert services == ["salt-master", "salt-minion"]
-    assert entries["/srv/cluster/pillar/secrets.sls"][0] == 0o600
+    sent = {path: mode for path, (mode, _) in entries.items() if "/srv/cluster/pillar/" in path}
+    assert set(sent.values()) == {0o600}
+    assert sorted(path.rpartition("/")[2] for path in sent) == [
+        "cluster.sls", "schema.yaml", "secrets.example.sls", "secrets.sls", "top.sls"]
     assert entries["/srv/cluster/salt/_modules"] == (None, b"../_modules")
     assert "/srv/cluster/_pillar/cluster.py" in entries
     assert b"timeout:" in entries["/srv/cluster/Saltfile"][1]

@@ -10,7 +10,7 @@ import salt.pillar
 import yaml
 
 from tests import pillars
-from tests.loading import ROOT
+from tests.loading import ROOT, Utils, load
 
 # Salt keeps what is logged before a daemon sets up its log, and writes it to a closed stderr.
 salt._logging.shutdown_temp_handler()
@@ -102,6 +102,19 @@ def test_unreadable_secrets_are_named_and_never_quoted(tree, content, reason):
     assert reason in text
     assert "cluster.x: unknown key" in text, "the other errors come with it"
     assert "topsecret" not in text
+
+
+def test_a_problem_is_looked_at_again_though_the_file_is_the_same(tmp_path):
+    """The key ring was copied to this master after the first pillar was asked for."""
+    module, path = load("_pillar/cluster.py", utils=Utils()), tmp_path / "secrets.sls"
+    path.touch()
+    answers = [{"problem": "cannot be decrypted"}, {"secrets": {}}]
+    found = [module._cached(str(path), lambda *_: answers.pop(0), {}) for _ in range(3)]
+    assert found == [{"problem": "cannot be decrypted"}, {"secrets": {}}, {"secrets": {}}]
+    cluster, schema = pillars.cluster(), {}
+    module.errors = lambda *_: []
+    for given, wrong in (({"problem": "no"}, 1), ({"secrets": {}}, 0)):
+        assert len(module._errors(cluster, given, schema, "stamp")) == wrong
 
 
 def test_secrets_that_others_can_read_are_refused(tree):
