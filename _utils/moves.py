@@ -113,8 +113,7 @@ def _leave(case, where):
     inside = [vm for vm in case.standbys if case.is_in(vm, [where])]
     if case.is_in(case.holder, [where]):
         return _away(case, [vm for vm in case.standbys if vm not in inside], where)
-    # Also if it does so already: a list that is bringing the mirror back is void then.
-    # Also unmirrored: a list may be at work that brings back a mirror which has everything.
+    # Also unmirrored: this voids a list that is just bringing back a mirror which has everything.
     coming = case.record["mirrored"] or any(case.health(vm, "fit") for vm in inside)
     leaving = coming and len(inside) == len(case.standbys) and all(map(case.absent, inside))
     if not inside or not leaving or not case.data or case.judge(case.holder)[0] != "alive":
