@@ -100,15 +100,18 @@ def saved():
 
 def _reports(datadir):
     """Return the paths of all reports, on the system's disk and on that of the data."""
-    parents = (DIRECTORY, os.path.join(datadir, ON_DATA_DISK))
-    return [path for parent in parents
+    return [path for parent in _parents(datadir)
             for path in glob.glob(os.path.join(glob.escape(parent), "database-*", "report.json"))
             if not os.path.dirname(path).endswith(".incomplete")]
 
 
+def _parents(datadir):
+    return DIRECTORY, os.path.join(datadir, ON_DATA_DISK)
+
+
 def _sweep(datadir):
     """Remove what a save left that was killed: it takes the room for this one."""
-    for parent in (DIRECTORY, os.path.join(datadir, ON_DATA_DISK)):
+    for parent in _parents(datadir):
         for path in glob.glob(os.path.join(glob.escape(parent), "database-*.incomplete")):
             shutil.rmtree(path, ignore_errors=True)
 
@@ -167,7 +170,7 @@ def _before(server, name):
 
 def _directory(datadir, size):
     """Return a directory for a text of binary logs of ``size`` bytes, where there is room."""
-    for parent in (DIRECTORY, os.path.join(datadir, ON_DATA_DISK)):
+    for parent in _parents(datadir):
         os.makedirs(parent, mode=0o700, exist_ok=True)
         disk = os.statvfs(parent)
         if size * GROWTH <= disk.f_bavail * disk.f_frsize // 2:

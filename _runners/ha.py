@@ -98,7 +98,7 @@ def switch(resource=None, vm=None, lose_writes_of=None, confirm_dead=None, *more
     return _do("switch", words, lose_writes_of, confirm_dead, wrong=(more, named))
 
 
-def evacuate(where=None, *why, **named):
+def evacuate(where=None, why=None, *more, **named):
     """
     Take a server (or VM) out of service: drain its web servers, move what it holds, mark it absent.
 
@@ -111,8 +111,8 @@ def evacuate(where=None, *why, **named):
 
         salt-run ha.evacuate server1 'new memory'
     """
-    why = " ".join(map(str, [*why, *([named.pop("why")] if "why" in named else [])])) or None
-    return _do("evacuate", {"SERVER": where}, why, wrong=((), named))
+    reason = " ".join(str(word) for word in (why, *more) if word is not None) or None
+    return _do("evacuate", {"SERVER": where}, reason, wrong=((), named))
 
 
 def restore(where=None, timeout=900, *more, **named):
